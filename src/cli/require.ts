@@ -1,0 +1,18 @@
+/** What a command needs before it does anything, each missing thing one sentence. */
+import { release } from 'node:os';
+import { ContainerError } from '../core/kernel/error.ts';
+
+/** The oldest kernel with all that is used: cgroup.kill came with 5.14. */
+const oldest = [5, 14] as const;
+
+export function requireRoot(): void {
+  if (process.getuid?.() !== 0)
+    throw new ContainerError('tinyctr needs root to make namespaces, mounts and cgroups', { hint: `sudo ${process.env.TINYCTR_LAUNCHER ?? 'tinyctr'} …` });
+  requireKernel(release());
+}
+
+export function requireKernel(text: string): void {
+  const [major = 0, minor = 0] = text.split('.').map((part) => Number.parseInt(part, 10));
+  if (major < oldest[0] || (major === oldest[0] && minor < oldest[1]))
+    throw new ContainerError(`this is Linux ${text}; tinyctr needs ${oldest.join('.')} or newer`);
+}

@@ -1,0 +1,38 @@
+/** tinyctr ps: the containers of this host; what is running is read from their locks, not from a file. */
+import type { Command } from 'commander';
+import { listStates } from '../../core/container/state.ts';
+import { cleanup } from '../../engine/cleanup.ts';
+import { type ContainerRecord, listContainers } from '../../engine/containers.ts';
+import type { Globals } from '../main.ts';
+import { requireRoot } from '../require.ts';
+
+export function define(program: Command, globals: () => Globals): void {
+  program
+    .command('ps')
+    .description('List containers.')
+    .option('-a, --all', 'also those that have ended')
+    .option('-q, --quiet', 'ids only')
+    .action(async (options: { all?: boolean; quiet?: boolean }) => {
+      const { root, runRoot } = globals();
+      requireRoot();
+      await cleanup(root, runRoot);
+      const running = new Set(listStates(runRoot));
+      const shown = listContainers(root).filter(({ id }) => options.all || running.has(id));
+      if (options.quiet) for (const { id } of shown) process.stdout.write(`${id.slice(0, 12)}\n`);
+      else process.stdout.write(table(shown, running));
+    });
+}
+
+function table(records: readonly ContainerRecord[], running: ReadonlySet<string>): string {
+  const rows = records.map((record) => [
+    record.id.slice(0, 12),
+    record.imageName,
+    JSON.stringify(record.command.join(' ')),
+    record.created.slice(0, 19).replace('T', ' '),
+    running.has(record.id) ? 'Up' : record.ended ? `Exited (${record.ended.exitCode})` : 'Created',
+    record.name ?? '',
+  ]);
+  const all = [['CONTAINER ID', 'IMAGE', 'COMMAND', 'CREATED', 'STATUS', 'NAMES'], ...rows];
+  const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)) + 3);
+  return all.map((row) => `${row.map((cell, column) => cell.padEnd(widths[column]!)).join('').trimEnd()}\n`).join('');
+}

@@ -1,0 +1,85 @@
+/**
+ * The parent's page: a cgroup, a process in new namespaces, the sequence of src/core/init, and a container is running.
+ * Host side. Read this first, then init/container.ts.
+ */
+import { closeSync, fstatSync, readFileSync } from 'node:fs';
+import { closeFd, createCgroup, openCgroup, removeCgroup } from '../host/cgroup.ts';
+import { destroy } from '../host/child.ts';
+import { openNamespaces, withPidNamespace } from '../host/namespaces.ts';
+import { type SpawnedStage, spawnStage } from '../host/spawn.ts';
+import { nativeFolder } from '../host/syscall.ts';
+import { sealedProgram } from '../host/wire.ts';
+import { initContainer } from '../init/container.ts';
+import type { Plan } from '../plan/plan.ts';
+import { type HostFd, type Observer, Stage } from '../stage/stage.ts';
+import { explainFailure } from './explain.ts';
+
+export interface LaunchOptions {
+  /** Host descriptors that become 0, 1 and 2, unless the plan has a terminal; borrowed. */
+  stdio: readonly [HostFd, HostFd, HostFd];
+  observer?: Observer;
+  /** Called once the process exists, with its pid: what must be on disk before anything can go wrong. */
+  born?: (hostPid: number) => void;
+}
+
+export interface RunningContainer {
+  hostPid: number;
+  /** Owned by the caller; the process is this one's child. */
+  pidfd: HostFd;
+  /** The terminal's master end, owned by the caller. */
+  terminal: HostFd | undefined;
+  /** The cgroup's folder on the host. */
+  cgroup: string;
+}
+
+/** Throws ContainerError or SyscallError; then neither process nor cgroup is left. */
+export async function launch(plan: Plan, options: LaunchOptions): Promise<RunningContainer> {
+  const namespaces = openNamespaces(plan.namespaces.join);
+  try {
+    const cgroup = createCgroup(plan.cgroup);
+    try {
+      return { ...start(plan, options, cgroup, namespaces), cgroup };
+    } catch (error) {
+      await removeCgroup(cgroup);
+      throw error;
+    }
+  } finally {
+    for (const fd of namespaces) closeSync(fd);
+  }
+}
+
+function start(
+  plan: Plan,
+  options: LaunchOptions,
+  cgroup: string,
+  namespaces: readonly HostFd[],
+): Omit<RunningContainer, 'cgroup'> {
+  const cgroupFd = openCgroup(cgroup);
+  const spawn = () => spawnStage({ namespaces: plan.namespaces.clone, cgroupFd, stdio: options.stdio });
+  let spawned: SpawnedStage;
+  try {
+    spawned = withPidNamespace(plan.namespaces.join, namespaces, spawn);
+  } finally {
+    closeFd(cgroupFd);
+  }
+  options.born?.(spawned.hostPid);
+  const stage = new Stage(spawned.wire);
+  stage.observer = options.observer;
+  const init = plan.process.init ? sealedProgram('init', readFileSync(`${nativeFolder}/init`)) : undefined;
+  let terminal: HostFd | undefined;
+  try {
+    const pipes = plan.terminal ? [] : [0, 1, 2].filter((fd) => fstatSync(options.stdio[fd]!).isFIFO());
+    initContainer(stage, plan, { namespaces, pipes, ...(init === undefined ? {} : { init }) }, (master) => {
+      terminal = master;
+    });
+    return { hostPid: spawned.hostPid, pidfd: spawned.pidfd, terminal };
+  } catch (error) {
+    const explained = explainFailure(error, plan, spawned.hostPid);
+    for (const fd of stage.received) closeSync(fd);
+    destroy(spawned.pidfd);
+    throw explained;
+  } finally {
+    spawned.wire.close();
+    if (init !== undefined) closeSync(init);
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * What is known of a container while somebody runs it: a folder below the run root with a lock and state.json. Host side.
+ * The lock (flock(2)) is held by the process that supervises; when that dies, however, the kernel lets go of it, and
+ * whoever gets the lock next knows that the container is an orphan.
+ */
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { syscall } from '../host/syscall.ts';
+import { LOCK_EX, LOCK_NB } from '../kernel/constants.ts';
+import { ContainerError } from '../kernel/error.ts';
+import type { HostFd } from '../stage/stage.ts';
+
+export interface RunState {
+  id: string;
+  /** The container's init as the host sees it; 0 until it is born. */
+  pid: number;
+  /** Its cgroup's folder on the host. */
+  cgroup: string;
+  /** <root>/containers/<id>: image, name, writable layer. */
+  container: string;
+  /** Remove that folder as well when the container has ended. */
+  remove: boolean;
+}
+
+export class StateFolder {
+  readonly path: string;
+  private readonly lock: HostFd;
+
+  private constructor(path: string, lock: HostFd) {
+    this.path = path;
+    this.lock = lock;
+  }
+
+  /** Made under another name until the lock is held: nobody can take the new container for an orphan. */
+  static create(runRoot: string, state: RunState): StateFolder {
+    privateFolder(runRoot);
+    const path = `${runRoot}/${state.id}`;
+    const young = `${runRoot}/.new-${process.pid}-${state.id}`;
+    mkdirSync(young, { mode: 0o700 });
+    const lock = openSync(`${young}/lock`, 'w', 0o600) as HostFd;
+    syscall('flock', [lock, LOCK_EX | LOCK_NB]);
+    writeFileSync(`${young}/state.json`, JSON.stringify(state), { mode: 0o600 });
+    renameSync(young, path);
+    return new StateFolder(path, lock);
+  }
+
+  /** Takes over an orphan; undefined if somebody still runs it, or it is gone. */
+  static adopt(runRoot: string, id: string): StateFolder | undefined {
+    let lock: HostFd;
+    try {
+      lock = openSync(`${runRoot}/${id}/lock`, 'r+') as HostFd;
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR'].includes((error as { code?: string }).code ?? '')) return undefined;
+      throw error;
+    }
+    if (syscall('flock', [lock, LOCK_EX | LOCK_NB], ['EAGAIN']) === 0) return new StateFolder(`${runRoot}/${id}`, lock);
+    closeSync(lock);
+    return undefined;
+  }
+
+  read(): RunState {
+    return JSON.parse(readFileSync(`${this.path}/state.json`, 'utf8')) as RunState;
+  }
+
+  write(state: RunState): void {
+    writeFileSync(`${this.path}/state.json.new`, JSON.stringify(state), { mode: 0o600 });
+    renameSync(`${this.path}/state.json.new`, `${this.path}/state.json`);
+  }
+
+  /** Removes the folder and lets go of the lock. */
+  remove(): void {
+    rmSync(this.path, { recursive: true, force: true });
+    closeSync(this.lock);
+  }
+}
+
+/** The folder, 0700, made if need be. Refuses one that somebody else owns or could write to. */
+export function privateFolder(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  const { uid, mode } = statSync(path);
+  if (uid !== process.getuid!() || mode & 0o022)
+    throw new ContainerError(`${path} must belong to uid ${process.getuid!()} and be writable by it alone`, {
+      hint: `chown ${process.getuid!()} ${path} && chmod 0700 ${path}`,
+    });
+}
+
+/** Ids of the containers that have a folder here. */
+export function listStates(runRoot: string): string[] {
+  return listFolder(runRoot).filter((name) => /^[0-9a-zA-Z_+][0-9a-zA-Z_+.-]*$/.test(name));
+}
+
+/** Removes what a process left that died while it made a folder. */
+export function removeUnborn(runRoot: string): void {
+  for (const name of listFolder(runRoot)) {
+    const pid = /^\.new-([0-9]+)-/.exec(name)?.[1];
+    if (pid && !statSync(`/proc/${pid}`, { throwIfNoEntry: false })) rmSync(`${runRoot}/${name}`, { recursive: true, force: true });
+  }
+}
+
+function listFolder(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ENOENT') return [];
+    throw error;
+  }
+}

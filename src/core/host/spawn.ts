@@ -1,0 +1,41 @@
+/** Gives birth to a stage: clone3 in new namespaces and a cgroup, the program from a sealed memfd. Host side, main thread only. */
+import { closeSync, readFileSync } from 'node:fs';
+import type { HostFd } from '../stage/stage.ts';
+import { failed, nativeFolder, shim } from './syscall.ts';
+import { memfd, SocketWire, sealedProgram, socketPair } from './wire.ts';
+
+export interface SpawnOptions {
+  /** CLONE_NEW* of clone3(2). */
+  namespaces: number;
+  /** The directory of the cgroup that the stage is born in (CLONE_INTO_CGROUP); borrowed. */
+  cgroupFd?: HostFd;
+  /** Host descriptors that become 0, 1 and 2 of the container; borrowed. */
+  stdio: readonly [HostFd, HostFd, HostFd];
+}
+
+export interface SpawnedStage {
+  hostPid: number;
+  /** Owned by the caller. */
+  pidfd: HostFd;
+  wire: SocketWire;
+}
+
+/** Throws SyscallError of clone3: EPERM without CAP_SYS_ADMIN, ENOSPC beyond the limits of namespaces(7), EBUSY and EOPNOTSUPP for the cgroup. */
+export function spawnStage(options: SpawnOptions): SpawnedStage {
+  const program = sealedProgram('stage', readFileSync(`${nativeFolder}/stage`));
+  const [ours, theirs] = socketPair();
+  const page = memfd('stage-page', 4096);
+  const fds = Buffer.from(new Int32Array([...options.stdio, theirs, page]).buffer);
+  const pidfd = Buffer.alloc(4);
+  const args = [options.namespaces, options.cgroupFd ?? -1, program, fds, 5, 0, pidfd];
+  const hostPid = shim('tinyctr_spawn', args);
+  closeSync(program);
+  closeSync(theirs);
+  const wire = new SocketWire(ours, page);
+  if (hostPid < 0) {
+    wire.close();
+    throw failed('clone3', [`flags=0x${options.namespaces.toString(16)}`], -hostPid);
+  }
+  wire.handshake();
+  return { hostPid, pidfd: pidfd.readInt32LE(0) as HostFd, wire };
+}

@@ -1,0 +1,55 @@
+/** Raw system calls on the host's side, through the shim. */
+import { fileURLToPath } from 'node:url';
+import { E } from '../kernel/errno.ts';
+import { SyscallError } from '../kernel/error.ts';
+import { type SyscallName, syscallNumbers } from '../kernel/syscalls.ts';
+import { type CValue, callC, openLibrary } from './ffi.ts';
+
+/** A string goes to C as UTF-8 with a closing NUL; null is the NULL pointer. */
+export type HostArg = CValue | string | null;
+
+/** Where the build put the native parts: native-shim/build, beside dist/ and src/. */
+export const nativeFolder = nativePath();
+const numbers = syscallNumbers(process.arch);
+
+function nativePath(): string {
+  const here = fileURLToPath(import.meta.url);
+  const root = here.slice(0, Math.max(here.lastIndexOf('/dist/'), here.lastIndexOf('/src/core/')));
+  return `${root}/native-shim/build`;
+}
+
+export function shim(funcName: string, args: readonly CValue[]): number {
+  openLibrary('tinyctr', `${nativeFolder}/libtinyctr.so`);
+  return callC('tinyctr', funcName, args);
+}
+
+function toC(arg: HostArg): CValue {
+  if (arg === null) return 0;
+  if (typeof arg !== 'string') return arg;
+  if (arg.includes('\0'))
+    throw new SyscallError({ syscall: 'open', call: JSON.stringify(arg), errno: E.EINVAL!, side: 'host' });
+  return Buffer.from(`${arg}\0`);
+}
+
+/** The kernel's result: -errno on failure, never thrown. Source: syscall(2). */
+export function rawSyscall(name: SyscallName, ...args: HostArg[]): number {
+  const padded = args.map(toC);
+  while (padded.length < 6) padded.push(0);
+  return shim('tinyctr_syscall', [numbers[name], ...padded]);
+}
+
+/** The result, or a SyscallError. An errno named in `tolerated` is returned as -errno. */
+export function syscall(name: SyscallName, args: HostArg[], tolerated: readonly string[] = []): number {
+  const result = rawSyscall(name, ...args);
+  if (result < 0 && !tolerated.some((code) => E[code] === -result)) throw failed(name, args, -result);
+  return result;
+}
+
+export function failed(name: string, args: readonly HostArg[], errno: number): SyscallError {
+  const shown = args.map((arg) => {
+    if (arg === null) return 'NULL';
+    if (typeof arg === 'string') return JSON.stringify(arg);
+    return typeof arg === 'object' ? `[${arg.length} bytes]` : String(arg);
+  });
+  return new SyscallError({ syscall: name, call: `${name}(${shown.join(', ')})`, errno, side: 'host' });
+}

@@ -1,0 +1,17 @@
+/** Pipes and window sizes of the host's side. */
+import * as k from '../kernel/constants.ts';
+import { winsize } from '../kernel/structs.ts';
+import type { HostFd } from '../stage/stage.ts';
+import { syscall } from './syscall.ts';
+
+/** pipe2(O_CLOEXEC); pipe(2). Read end, write end; both owned by the caller. */
+export function pipe(): [HostFd, HostFd] {
+  const fds = Buffer.alloc(8);
+  syscall('pipe2', [fds, k.O_CLOEXEC]);
+  return [fds.readInt32LE(0) as HostFd, fds.readInt32LE(4) as HostFd];
+}
+
+/** ioctl(TIOCSWINSZ); TIOCSWINSZ(2const). The foreground process at the other end gets SIGWINCH. */
+export function setWindowSize(master: HostFd, rows: number, columns: number): void {
+  syscall('ioctl', [master, k.TIOCSWINSZ, winsize(rows, columns)], ['EIO']);
+}

@@ -1,0 +1,110 @@
+/** The way to a stage: a SOCK_SEQPACKET pair, the shared page, and the process at the other end. Host side. */
+import { closeSync, readSync } from 'node:fs';
+import * as k from '../kernel/constants.ts';
+import {
+  decodePage,
+  decodeReply,
+  FRAGMENT_SIZE,
+  MAX_DESCRIPTORS,
+  PROTOCOL_MAGIC,
+  PROTOCOL_VERSION,
+  type StagePage,
+  sizes,
+} from '../stage/protocol.ts';
+import type { HostFd, Wire } from '../stage/stage.ts';
+import { failed, rawSyscall, shim, syscall } from './syscall.ts';
+
+function int32s(values: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(4 * Math.max(values.length, 1));
+  for (const [i, value] of values.entries()) bytes.writeInt32LE(value, 4 * i);
+  return bytes;
+}
+
+export class SocketWire implements Wire {
+  private readonly socket: HostFd;
+  private readonly pageFd: HostFd;
+  private readonly packet = Buffer.alloc(FRAGMENT_SIZE);
+
+  /** Owns both descriptors from now on. */
+  constructor(socket: HostFd, pageFd: HostFd) {
+    this.socket = socket;
+    this.pageFd = pageFd;
+  }
+
+  /** Waits for the stage's first packet and checks that both ends speak the same protocol. Returns the stage's pid as it sees itself. */
+  handshake(): number {
+    const answer = this.receiveReply();
+    if (!answer) throw new Error('the stage ended before it said hello: its program could not start');
+    const hello = decodeReply(answer.reply);
+    if (hello.version !== PROTOCOL_VERSION)
+      throw new Error(`the stage speaks protocol ${hello.version}, this is ${PROTOCOL_VERSION}: run "npm run build"`);
+    return hello.pid;
+  }
+
+  exchange(frame: Buffer, descriptors: readonly HostFd[]): { reply: Buffer; received: HostFd[] } | undefined {
+    const result = shim('tinyctr_send', [this.socket, frame, frame.length, int32s(descriptors), descriptors.length]);
+    if (result < 0 && result !== -32 /* EPIPE: the end is read below */)
+      throw failed('sendmsg', [this.socket, frame], -result);
+    return this.receiveReply();
+  }
+
+  private receiveReply(): { reply: Buffer; received: HostFd[] } | undefined {
+    const received: HostFd[] = [];
+    const fds = Buffer.alloc(4 * MAX_DESCRIPTORS);
+    const count = Buffer.alloc(4);
+    for (;;) {
+      const length = shim('tinyctr_receive', [
+        this.socket,
+        this.packet,
+        this.packet.length,
+        fds,
+        MAX_DESCRIPTORS,
+        count,
+      ]);
+      if (length === 0 || length === -104 /* ECONNRESET: it left a packet unread */) return undefined;
+      if (length < 0) throw failed('recvmsg', [this.socket], -length);
+      for (let i = 0; i < count.readUInt32LE(0); i++) received.push(fds.readInt32LE(4 * i) as HostFd);
+      // A packet of one byte only carries a descriptor; the reply comes after it.
+      if (length >= sizes.reply && this.packet.readUInt32LE(0) === PROTOCOL_MAGIC)
+        return { reply: Buffer.from(this.packet.subarray(0, length)), received };
+    }
+  }
+
+  page(): StagePage {
+    const bytes = Buffer.alloc(sizes.page);
+    readSync(this.pageFd, bytes, 0, bytes.length, 0);
+    return decodePage(bytes);
+  }
+
+  /** Lets go of the stage: an idle one ends. */
+  close(): void {
+    closeSync(this.socket);
+    closeSync(this.pageFd);
+  }
+}
+
+export function socketPair(): [HostFd, HostFd] {
+  const pair = Buffer.alloc(8);
+  syscall('socketpair', [k.AF_UNIX, k.SOCK_SEQPACKET | k.SOCK_CLOEXEC, 0, pair]);
+  return [pair.readInt32LE(0) as HostFd, pair.readInt32LE(4) as HostFd];
+}
+
+/** A memfd of this size, close-on-exec; not executable where the kernel can say so. */
+export function memfd(name: string, size: number): HostFd {
+  let fd = rawSyscall('memfd_create', name, k.MFD_CLOEXEC | k.MFD_NOEXEC_SEAL);
+  if (fd === -22) fd = syscall('memfd_create', [name, k.MFD_CLOEXEC]); // before Linux 6.3
+  syscall('ftruncate', [fd, size]);
+  return fd as HostFd;
+}
+
+/** A copy of a program in a memfd sealed against every change, to be executed from there (SEC-01, CVE-2019-5736). */
+export function sealedProgram(name: string, bytes: Uint8Array): HostFd {
+  const flags = k.MFD_CLOEXEC | k.MFD_ALLOW_SEALING;
+  let fd = rawSyscall('memfd_create', name, flags | k.MFD_EXEC);
+  const old = fd === -22; // before Linux 6.3: neither MFD_EXEC nor F_SEAL_EXEC
+  if (old) fd = syscall('memfd_create', [name, flags]);
+  syscall('write', [fd, bytes, bytes.length]);
+  const seals = k.F_SEAL_SEAL | k.F_SEAL_SHRINK | k.F_SEAL_GROW | k.F_SEAL_WRITE | (old ? 0 : k.F_SEAL_EXEC);
+  syscall('fcntl', [fd, k.F_ADD_SEALS, seals]);
+  return fd as HostFd;
+}

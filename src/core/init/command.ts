@@ -1,0 +1,61 @@
+/** Which file is executed: what execvp(3) would choose, looked up before privileges are given away, so that errors are clear (E3). */
+import * as k from '../kernel/constants.ts';
+import { ContainerError } from '../kernel/error.ts';
+import type { ProcessPlan } from '../plan/plan.ts';
+import type { Stage } from '../stage/stage.ts';
+import type { ContainerUser } from './user.ts';
+
+export interface Command {
+  path: string;
+  argv: readonly string[];
+  envp: readonly string[];
+}
+
+/** Exit code 127 if there is none, 126 if what there is can't be executed. */
+export function findCommand(stage: Stage, plan: ProcessPlan, user: ContainerUser): Command {
+  stage.step({
+    id: 'command',
+    why: 'the command is looked up in the container’s PATH',
+    see: ['execvp(3)', 'config.md: process.args'],
+  });
+  const envp = plan.env.some((e) => e.startsWith('HOME=')) ? plan.env : [...plan.env, `HOME=${user.home}`];
+  const name = plan.args[0]!;
+  const path = name.includes('/') ? name : searchPath(stage, name, envp);
+  checkExecutable(stage, name, path);
+  return { path, argv: plan.args, envp };
+}
+
+function searchPath(stage: Stage, name: string, envp: readonly string[]): string {
+  const path = envp.findLast((entry) => entry.startsWith('PATH='))?.slice(5) ?? '';
+  const candidates = path.split(':').map((folder) => `${folder === '' ? '.' : folder}/${name}`);
+  const found = candidates.find((candidate) => {
+    const status = name !== '' && stage.statx(k.AT_FDCWD, candidate, 0);
+    return status && (status.mode & k.S_IFMT) === k.S_IFREG && (status.mode & 0o111) !== 0;
+  });
+  if (!found)
+    throw new ContainerError(`exec: ${JSON.stringify(name)}: executable file not found in $PATH`, {
+      exitCode: 127,
+      hint: `PATH is ${JSON.stringify(path)}`,
+    });
+  return found;
+}
+
+function checkExecutable(stage: Stage, name: string, path: string): void {
+  const status = stage.statx(k.AT_FDCWD, path, 0);
+  if (!status) throw new ContainerError(`exec: ${JSON.stringify(name)}: no such file or directory`, { exitCode: 127 });
+  const type = status.mode & k.S_IFMT;
+  if (type === k.S_IFDIR)
+    throw new ContainerError(`exec: ${JSON.stringify(name)}: permission denied: it is a directory`, { exitCode: 126 });
+  if (type !== k.S_IFREG)
+    throw new ContainerError(`exec: ${JSON.stringify(name)}: permission denied: it is not a regular file`, {
+      exitCode: 126,
+    });
+  if ((status.mode & 0o111) === 0)
+    throw new ContainerError(
+      `exec: ${JSON.stringify(name)}: permission denied: its mode 0${(status.mode & 0o7777).toString(8)} has no x`,
+      {
+        exitCode: 126,
+        hint: `chmod +x ${path}`,
+      },
+    );
+}

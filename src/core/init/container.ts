@@ -1,0 +1,132 @@
+/**
+ * THE sequence: from a process in fresh namespaces to the container's first instruction, top to bottom. Host side, but
+ * every `stage.` line is one system call inside the container that is being built. The steps' texts are data:
+ * explain, trace and step show them. It reaches the container through the stage only: no node:fs, no host code.
+ */
+import * as k from '../kernel/constants.ts';
+import type { Plan } from '../plan/plan.ts';
+import type { HostFd, Stage, StageFd } from '../stage/stage.ts';
+import { findCommand } from './command.ts';
+import { openTerminal } from './console.ts';
+import { makeDevices } from './devices.ts';
+import { enterDirectory } from './directory.ts';
+import { attachMount, openBinds } from './mounts.ts';
+import { maskPaths, protectPaths } from './paths.ts';
+import { writeOomScore, writeSysctls } from './proc.ts';
+import { becomeProcess } from './process.ts';
+import { mountRoot } from './rootfs.ts';
+import { lookUpUser } from './user.ts';
+
+/** Host descriptors that go into the container with it. */
+export interface InitDescriptors {
+  /** Namespaces to join, in the plan's order. */
+  namespaces: readonly HostFd[];
+  /** The sealed init program, if the plan wants one. */
+  init?: HostFd;
+  /** Inherited pipes among 0, 1, 2 that become the user's. */
+  pipes: readonly number[];
+}
+
+/** Tells what the host has to go on with while the last frame is under way: the terminal's master end. */
+export type Ready = (terminal: HostFd | undefined) => void;
+
+/** Returns when the process is the container's own. Throws SyscallError and ContainerError; then the stage still answers. */
+export function initContainer(stage: Stage, plan: Plan, descriptors: InitDescriptors, ready: Ready): void {
+  stage.step({
+    id: 'protect',
+    why: 'from here on, no process of the container can attach to this one with ptrace or read its descriptors',
+    without: 'a process already in a joined namespace could take over the one that is still privileged',
+    see: ['PR_SET_DUMPABLE(2const)', 'CVE-2016-9962'],
+  });
+  stage.set_undumpable();
+  stage.umask(0); // modes below are meant as they stand
+  const fds = stage.receive_fds([
+    ...descriptors.namespaces,
+    ...(descriptors.init === undefined ? [] : [descriptors.init]),
+  ]);
+
+  stage.step({
+    id: 'namespaces.join',
+    why: 'namespaces that belong to somebody else are entered, their types were checked before',
+    see: ['setns(2)', 'config-linux.md: Namespaces'],
+  });
+  for (const [i, { flag }] of plan.namespaces.join.entries()) if (flag !== k.CLONE_NEWPID) stage.setns(fds[i]!, flag);
+
+  stage.step({
+    id: 'namespaces.cgroup',
+    why: 'the cgroup namespace takes the cgroup that the process is in as its root: the process was born in its own',
+    without: '/proc/self/cgroup and /sys/fs/cgroup show the host’s whole tree',
+    see: ['cgroup_namespaces(7)'],
+  });
+  if (plan.namespaces.newCgroup) stage.unshare(k.CLONE_NEWCGROUP);
+
+  stage.step({
+    id: 'mounts.binds',
+    why: 'what comes from the host is opened first, while the mounts are still the host’s and no container file could redirect a path',
+    see: ['open_tree(2)', 'mount_namespaces(7)'],
+  });
+  const binds = openBinds(stage, plan.mounts);
+
+  stage.step({
+    id: 'mounts.propagation',
+    why: 'nothing mounted from here on reaches the host, even where its mounts are shared',
+    without: 'every mount below would appear on the host as well, and stay there',
+    see: ['mount_namespaces(7)'],
+  });
+  stage.mount('', '/', null, k.MS_SLAVE | k.MS_REC, null);
+
+  const root = mountRoot(stage, plan.root);
+  for (const mount of plan.mounts) attachMount(stage, root, mount, binds);
+  const nullDevice = makeDevices(stage, root, plan.devices);
+  const terminal = plan.terminal && openTerminal(stage, root, plan.terminal);
+  const user = lookUpUser(stage, root, plan.process.user);
+  writeSysctls(stage, plan.sysctls);
+  writeOomScore(stage, plan.process.oomScoreAdj);
+  maskPaths(stage, root, plan.maskedPaths, nullDevice);
+  protectPaths(stage, root, plan.readonlyPaths);
+  pivotRoot(stage, root, plan);
+
+  stage.step({
+    id: 'hostname',
+    why: 'the uts namespace begins with the host’s names',
+    see: ['sethostname(2)', 'uts_namespaces(7)'],
+  });
+  if (plan.hostname !== undefined) stage.sethostname(plan.hostname);
+  if (plan.domainname !== undefined) stage.setdomainname(plan.domainname);
+
+  stage.step({
+    id: 'network.loopback',
+    why: 'a new network namespace has a loopback interface that is down',
+    without: 'a server and its client in the same container don’t find each other on 127.0.0.1',
+    see: ['network_namespaces(7)', 'netdevice(7)'],
+  });
+  if (plan.loopback) stage.interface_up('lo');
+
+  enterDirectory(stage, plan.process);
+  const init = descriptors.init === undefined ? undefined : fds.at(-1);
+  const command = findCommand(stage, plan.process, user);
+  becomeProcess(stage, { plan: plan.process, user, command, terminal, init, pipes: descriptors.pipes }, () => {
+    ready(terminal?.master);
+  });
+}
+
+function pivotRoot(stage: Stage, root: StageFd, plan: Plan): void {
+  stage.step({
+    id: 'rootfs.pivot',
+    why: 'the new root and the old one change places on the same path, then the old one is unmounted with all that is below it',
+    without: 'chroot alone could be left with a second chroot, and the host’s mounts would stay reachable',
+    see: ['pivot_root(2): pivot_root(".", ".")', 'config-linux.md: rootfs'],
+  });
+  stage.fchdir(root);
+  stage.pivot_root('.', '.');
+  stage.umount2('.', k.MNT_DETACH);
+  stage.chdir('/');
+
+  stage.step({
+    id: 'rootfs.flags',
+    why: 'root.readonly and rootfsPropagation, now that nothing more is made in it',
+    see: ['config.md: Root'],
+  });
+  if (plan.root.readonly) stage.mount_setattr(root, { set: k.MOUNT_ATTR_RDONLY });
+  if (plan.root.propagation) stage.mount('', '/', null, plan.root.propagation, null);
+}

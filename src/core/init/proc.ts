@@ -1,0 +1,58 @@
+/** What is written to /proc goes through a procfs of our own that is mounted nowhere: no file of the container can redirect it (SEC-07). */
+import * as k from '../kernel/constants.ts';
+import { ContainerError, SyscallError } from '../kernel/error.ts';
+import type { Plan } from '../plan/plan.ts';
+import type { Stage, StageFd } from '../stage/stage.ts';
+
+/** A detached procfs of this pid namespace, and proven to be one. */
+function openProc(stage: Stage): StageFd {
+  const context = stage.fsopen('proc');
+  stage.fsconfig_create(context);
+  const proc = stage.fsmount(context, 0);
+  stage.close(context);
+  if (stage.fstatfs_type(proc) !== k.PROC_SUPER_MAGIC) throw new ContainerError('the private procfs is none');
+  return proc;
+}
+
+function writeFile(stage: Stage, proc: StageFd, path: string, value: string): void {
+  const fd = stage.openat2(proc, path, k.O_WRONLY, k.RESOLVE_BENEATH | k.RESOLVE_NO_MAGICLINKS | k.RESOLVE_NO_XDEV);
+  stage.write(fd, value);
+  stage.close(fd);
+  stage.flush();
+}
+
+export function writeSysctls(stage: Stage, sysctls: Plan['sysctls']): void {
+  if (sysctls.length === 0) return;
+  stage.step({
+    id: 'sysctls',
+    why: 'settings of the kernel that exist once per namespace',
+    see: ['sysctl(8)', 'config-linux.md: Sysctl', 'CVE-2025-52881'],
+  });
+  const proc = openProc(stage);
+  for (const { path, value } of sysctls) {
+    try {
+      writeFile(stage, proc, `sys/${path}`, value);
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      const reason =
+        error.code === 'ENOENT' ? 'this kernel has no such setting' : `the kernel refuses ${JSON.stringify(value)}`;
+      throw new ContainerError(`sysctl ${path.replaceAll('/', '.')}: ${reason}`, {
+        specPointer: '/linux/sysctl',
+        cause: error,
+      });
+    }
+  }
+  stage.close(proc);
+}
+
+export function writeOomScore(stage: Stage, score: number | undefined): void {
+  if (score === undefined) return;
+  stage.step({
+    id: 'oom-score',
+    why: 'how soon the kernel picks this process when the host runs out of memory',
+    see: ['proc_pid_oom_score_adj(5)', 'config.md: oomScoreAdj'],
+  });
+  const proc = openProc(stage);
+  writeFile(stage, proc, 'self/oom_score_adj', String(score));
+  stage.close(proc);
+}

@@ -1,0 +1,39 @@
+/** The root file system, mounted inside the container's own mount namespace: when that ends, nothing is left. */
+import * as k from '../kernel/constants.ts';
+import type { RootPlan } from '../plan/plan.ts';
+import type { Stage, StageFd } from '../stage/stage.ts';
+
+/** Returns a descriptor of the mounted root; everything below is reached through it. */
+export function mountRoot(stage: Stage, root: RootPlan): StageFd {
+  if (root.source.kind === 'overlay') mountOverlay(stage, root.source, root.target);
+  else bindDirectory(stage, root.source.path, root.target);
+  return stage.openat2(k.AT_FDCWD, root.target, k.O_PATH | k.O_DIRECTORY, k.RESOLVE_NO_SYMLINKS);
+}
+
+function mountOverlay(stage: Stage, source: Extract<RootPlan['source'], { kind: 'overlay' }>, target: string): void {
+  stage.step({
+    id: 'rootfs.overlay',
+    why: 'the image’s layers lie below, read-only and shared by all its containers; what this one writes goes into its upper folder',
+    without: 'every start would copy the whole image',
+    see: ['the kernel’s overlayfs.rst'],
+  });
+  stage.chdir(source.layersFolder); // layers by short relative names: mount(2) takes at most a page of options
+  const lower = [...source.lower].reverse().join(':');
+  const options = `lowerdir=${lower},upperdir=${source.upper},workdir=${source.work}${source.volatile ? ',volatile' : ''}`;
+  stage.mount('overlay', target, 'overlay', 0, options);
+}
+
+function bindDirectory(stage: Stage, path: string, target: string): void {
+  stage.step({
+    id: 'rootfs.bind',
+    why: 'pivot_root wants a mount point as the new root: the folder is bound onto itself',
+    without: 'pivot_root fails with EINVAL',
+    see: ['pivot_root(2)'],
+  });
+  const tree = stage.open_tree(k.AT_FDCWD, path, k.OPEN_TREE_CLONE | k.AT_RECURSIVE);
+  const at = stage.openat2(k.AT_FDCWD, target, k.O_PATH | k.O_DIRECTORY, 0);
+  stage.mount_setattr(tree, { propagation: k.MS_PRIVATE, recursive: true });
+  stage.move_mount(tree, at);
+  stage.close(at);
+  stage.close(tree);
+}

@@ -1,0 +1,89 @@
+/** Who the container's process is: passwd and group of the container, read as data, never by code from there (SEC-14, SEC-15). */
+import * as k from '../kernel/constants.ts';
+import { ContainerError } from '../kernel/error.ts';
+import type { UserPlan } from '../plan/plan.ts';
+import type { Stage, StageFd } from '../stage/stage.ts';
+import { exists, resolveInRoot } from './resolve.ts';
+
+export interface ContainerUser {
+  uid: number;
+  gid: number;
+  additionalGids: readonly number[];
+  home: string;
+}
+
+const MAX_FILE = 1 << 20;
+const MAX_ID = 2 ** 32 - 2;
+
+export function lookUpUser(stage: Stage, root: StageFd, user: UserPlan): ContainerUser {
+  stage.step({
+    id: 'user',
+    why: 'names and home directories are the container’s: its passwd and group files are read as text',
+    see: ['passwd(5)', 'group(5)', 'CVE-2026-30892'],
+  });
+  const passwd = readEntries(stage, root, 'etc/passwd', 7);
+  if (user.kind === 'ids') return { ...user, home: homeOf(passwd, user.uid) };
+  return resolveUser(user.user, user.groupAdd, passwd, readEntries(stage, root, 'etc/group', 4));
+}
+
+/** Lines of colon-separated fields; a missing file has none. Refuses what is no regular file: a FIFO would block for ever. */
+function readEntries(stage: Stage, root: StageFd, path: string, fields: number): string[][] {
+  const fd = resolveInRoot(stage, root, path, k.O_RDONLY | k.O_NONBLOCK | k.O_NOCTTY);
+  if (!exists(fd)) return [];
+  const status = stage.statx(fd, '')!;
+  if ((status.mode & k.S_IFMT) !== k.S_IFREG || status.size > MAX_FILE)
+    throw new ContainerError(`/${path} in the container is not a regular file of at most 1 MiB: refused`);
+  const chunks: Buffer[] = [];
+  for (let size = 0; size < MAX_FILE; ) {
+    const chunk = Buffer.from(stage.read(fd, 32768));
+    if (chunk.length === 0) break;
+    size += chunk.length;
+    chunks.push(chunk);
+    if (chunk.length < 32768 && size >= status.size) break;
+  }
+  stage.close(fd);
+  const lines = Buffer.concat(chunks).toString('utf8').split('\n');
+  return lines.map((line) => line.split(':')).filter((entry) => entry.length >= fields);
+}
+
+/** A decimal id, or undefined: "0x0", "+0", " 0", "1e3" and numbers beyond 2^32 - 2 are none. */
+export function parseId(text: string): number | undefined {
+  return /^(0|[1-9][0-9]{0,9})$/.test(text) && Number(text) <= MAX_ID ? Number(text) : undefined;
+}
+
+const homeOf = (passwd: readonly string[][], uid: number): string =>
+  passwd.find((e) => parseId(e[2]!) === uid)?.[5] || '/';
+
+/**
+ * docker's rules: `user[:group]`, each a name or a number; a name that is all digits is a name first. Without a group: the
+ * user's own and all that list the user. The result is exact or an error, never root by default.
+ */
+export function resolveUser(
+  text: string,
+  groupAdd: readonly string[],
+  passwd: readonly string[][],
+  group: readonly string[][],
+): ContainerUser {
+  const [userText = '', groupText, ...rest] = text === '' ? ['0'] : text.split(':');
+  if (rest.length > 0 || userText === '' || groupText === '')
+    throw new ContainerError(`user ${JSON.stringify(text)} is not of the form user[:group]`);
+  const entry =
+    passwd.find((e) => e[0] === userText) ??
+    passwd.find((e) => parseId(e[2]!) !== undefined && parseId(e[2]!) === parseId(userText));
+  const uid = parseId(entry ? entry[2]! : userText);
+  if (uid === undefined)
+    throw new ContainerError(`there is no user ${JSON.stringify(userText)} in the container's /etc/passwd`);
+  const findGroup = (name: string): number => {
+    const found = group.find((e) => e[0] === name);
+    const gid = parseId(found ? found[2]! : name);
+    if (gid === undefined)
+      throw new ContainerError(`there is no group ${JSON.stringify(name)} in the container's /etc/group`);
+    return gid;
+  };
+  const gid = groupText === undefined ? (entry ? parseId(entry[3]!) : 0) : findGroup(groupText);
+  if (gid === undefined)
+    throw new ContainerError(`the group of ${JSON.stringify(userText)} in the container's /etc/passwd is no number`);
+  const listed = groupText === undefined && entry ? group.filter((e) => e[3]!.split(',').includes(entry[0]!)) : [];
+  const gids = [...listed.map((e) => parseId(e[2]!)), ...groupAdd.map(findGroup)].filter((g) => g !== undefined);
+  return { uid, gid, additionalGids: [...new Set([gid, ...gids])], home: homeOf(passwd, uid) };
+}

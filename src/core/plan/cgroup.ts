@@ -1,0 +1,47 @@
+/** Limits of the spec as cgroup v2 files. Pure. Source: runtime-spec config-linux.md "Control groups", the kernel's cgroup-v2.rst. */
+import { ContainerError } from '../kernel/error.ts';
+import type { Resources } from '../spec/types.ts';
+import type { CgroupPlan } from './plan.ts';
+
+/** cpu.shares (2 to 262144, default 1024) to cpu.weight (1 to 10000, default 100): the quadratic formula of runc 1.3 and crun 1.23. */
+export function cpuSharesToWeight(shares: number): number {
+  if (shares <= 2) return 1;
+  if (shares >= 262144) return 10000;
+  const l = Math.log2(shares);
+  return Math.ceil(10 ** ((l * l + 125 * l) / 612 - 7 / 34));
+}
+
+const orMax = (limit: number): string => (limit < 0 ? 'max' : String(limit));
+
+/** Limits that this part of the runtime does not write yet are refused, never dropped. */
+export function planCgroup(path: string, resources: Resources): CgroupPlan {
+  const files: { controller: string; file: string; value: string; option: string }[] = [];
+  const { memory, cpu, pids } = resources;
+  for (const key of ['reservation', 'swap'] as const)
+    if (memory?.[key])
+      throw new ContainerError(`memory.${key} is not there yet`, { specPointer: `/linux/resources/memory/${key}` });
+  for (const key of ['cpus', 'mems'] as const)
+    if (cpu?.[key])
+      throw new ContainerError(`cpu.${key} is not there yet`, { specPointer: `/linux/resources/cpu/${key}` });
+  if (resources.unified)
+    throw new ContainerError('unified is not there yet', { specPointer: '/linux/resources/unified' });
+  if (memory?.limit)
+    files.push({ controller: 'memory', file: 'memory.max', value: orMax(memory.limit), option: 'memory limit' });
+  if (cpu?.shares)
+    files.push({
+      controller: 'cpu',
+      file: 'cpu.weight',
+      value: String(cpuSharesToWeight(cpu.shares)),
+      option: 'CPU share',
+    });
+  if (cpu?.quota)
+    files.push({
+      controller: 'cpu',
+      file: 'cpu.max',
+      value: `${orMax(cpu.quota)} ${cpu.period ?? 100000}`,
+      option: 'CPU limit',
+    });
+  if (pids)
+    files.push({ controller: 'pids', file: 'pids.max', value: orMax(pids.limit), option: 'limit of processes' });
+  return { path, files };
+}

@@ -1,0 +1,162 @@
+/**
+ * From what the user asked for (the spec) and what the host is (facts) to what will be done (the plan). Pure: no I/O,
+ * so that explain and tests get the very plan that would run. Throws ContainerError with the field's JSON pointer.
+ */
+import * as k from '../kernel/constants.ts';
+import { ContainerError } from '../kernel/error.ts';
+import type { Device, Linux, NamespaceType, Process, Spec } from '../spec/types.ts';
+import { capabilitiesIn, capabilitySet } from './capabilities.ts';
+import { planCgroup } from './cgroup.ts';
+import { planMount, propagationOf } from './mounts.ts';
+import type { DevicePlan, NamespacePlan, Plan, ProcessPlan, RootPlan, UserPlan } from './plan.ts';
+import { planRlimits } from './rlimits.ts';
+
+/** What planning needs to know of the host. */
+export interface HostFacts {
+  /** CapPrm of /proc/self/status: nobody can give what it has not. */
+  permittedCapabilities: bigint;
+}
+
+/** What is decided outside the spec. */
+export interface PlanInput {
+  id: string;
+  spec: Spec;
+  root: Pick<RootPlan, 'source' | 'target'>;
+  /** Text to look up in the container, in place of process.user. */
+  user?: UserPlan;
+  createCwd?: boolean;
+  init?: boolean;
+  /** The compiled filter of linux.seccomp. */
+  seccomp?: { program: Uint8Array; flags: number };
+  terminal?: { rows: number; columns: number };
+  cgroupPath: string;
+}
+
+const cloneFlags: Record<NamespaceType, number> = {
+  mount: k.CLONE_NEWNS,
+  pid: k.CLONE_NEWPID,
+  uts: k.CLONE_NEWUTS,
+  ipc: k.CLONE_NEWIPC,
+  network: k.CLONE_NEWNET,
+  cgroup: k.CLONE_NEWCGROUP,
+  user: k.CLONE_NEWUSER,
+  time: k.CLONE_NEWTIME,
+};
+
+export function planContainer(input: PlanInput, facts: HostFacts): Plan {
+  const { spec } = input;
+  const linux = spec.linux ?? {};
+  const namespaces = planNamespaces(linux);
+  const isNew = (type: NamespaceType) => linux.namespaces?.some((n) => n.type === type && !n.path) ?? false;
+  const plan: Plan = {
+    id: input.id,
+    namespaces,
+    root: {
+      ...input.root,
+      readonly: spec.root?.readonly ?? false,
+      propagation: propagationOf(linux.rootfsPropagation),
+    },
+    mounts: (spec.mounts ?? []).map(planMount),
+    devices: [...defaultDevices, ...(linux.devices ?? []).map(planDevice)],
+    maskedPaths: linux.maskedPaths ?? [],
+    readonlyPaths: linux.readonlyPaths ?? [],
+    sysctls: Object.entries(linux.sysctl ?? {}).map(([key, value]) => ({ path: key.replaceAll('.', '/'), value })),
+    loopback: isNew('network'),
+    process: planProcess(spec.process, input, facts),
+    cgroup: planCgroup(input.cgroupPath, linux.resources ?? {}),
+  };
+  if (spec.hostname !== undefined) plan.hostname = spec.hostname;
+  if (spec.domainname !== undefined) plan.domainname = spec.domainname;
+  if (spec.process?.terminal) plan.terminal = input.terminal ?? { rows: 0, columns: 0 };
+  return plan;
+}
+
+function planNamespaces(linux: Linux): NamespacePlan {
+  let clone = 0;
+  const join: { type: string; flag: number; path: string; specPointer: string }[] = [];
+  for (const [index, { type, path }] of (linux.namespaces ?? []).entries()) {
+    const specPointer = `/linux/namespaces/${index}`;
+    const flag = cloneFlags[type];
+    if (type === 'user' || type === 'time')
+      throw new ContainerError(`a ${type} namespace is not there yet`, { specPointer: `${specPointer}/type` });
+    if (path) join.push({ type, flag, path, specPointer: `${specPointer}/path` });
+    else clone |= flag;
+  }
+  if (!(clone & k.CLONE_NEWNS))
+    throw new ContainerError('a container needs a mount namespace of its own', { specPointer: '/linux/namespaces' });
+  return { clone: clone & ~k.CLONE_NEWCGROUP, newCgroup: (clone & k.CLONE_NEWCGROUP) !== 0, join };
+}
+
+const characterDevice = (path: string, major: number, minor: number): DevicePlan => ({
+  path,
+  mode: k.S_IFCHR | 0o666,
+  major,
+  minor,
+  uid: 0,
+  gid: 0,
+});
+
+/** Source: config-linux.md "Default Devices"; console and ptmx are made with the terminal and devpts. */
+const defaultDevices: DevicePlan[] = [
+  characterDevice('/dev/null', 1, 3),
+  characterDevice('/dev/zero', 1, 5),
+  characterDevice('/dev/full', 1, 7),
+  characterDevice('/dev/random', 1, 8),
+  characterDevice('/dev/urandom', 1, 9),
+  characterDevice('/dev/tty', 5, 0),
+];
+
+const deviceTypes = { c: k.S_IFCHR, u: k.S_IFCHR, b: k.S_IFBLK, p: k.S_IFIFO };
+
+function planDevice(device: Device): DevicePlan {
+  return {
+    path: device.path,
+    mode: deviceTypes[device.type] | (device.fileMode ?? 0o666),
+    major: device.major ?? 0,
+    minor: device.minor ?? 0,
+    uid: device.uid ?? 0,
+    gid: device.gid ?? 0,
+  };
+}
+
+function planProcess(process: Process | undefined, input: PlanInput, facts: HostFacts): ProcessPlan {
+  if (!process?.args?.length) throw new ContainerError('there is no command to run', { specPointer: '/process/args' });
+  if (!process.cwd.startsWith('/'))
+    throw new ContainerError(`cwd is ${JSON.stringify(process.cwd)}; it must be an absolute path`, {
+      specPointer: '/process/cwd',
+    });
+  const { uid, gid, additionalGids = [], umask = 0o022 } = process.user;
+  const plan: ProcessPlan = {
+    args: process.args,
+    env: process.env ?? [],
+    cwd: process.cwd,
+    createCwd: input.createCwd ?? false,
+    user: input.user ?? { kind: 'ids', uid, gid, additionalGids },
+    umask,
+    capabilities: planCapabilities(process, facts),
+    rlimits: planRlimits(process.rlimits ?? []),
+    noNewPrivileges: process.noNewPrivileges ?? false,
+    init: input.init ?? false,
+  };
+  if (process.oomScoreAdj !== undefined) plan.oomScoreAdj = process.oomScoreAdj;
+  if (input.seccomp) plan.seccomp = input.seccomp;
+  return plan;
+}
+
+function planCapabilities(process: Process, facts: HostFacts): ProcessPlan['capabilities'] {
+  const named = process.capabilities ?? {};
+  const sets = {
+    bounding: capabilitySet(named.bounding),
+    effective: capabilitySet(named.effective),
+    permitted: capabilitySet(named.permitted),
+    inheritable: capabilitySet(named.inheritable),
+    ambient: capabilitySet(named.ambient),
+  };
+  const missing = capabilitiesIn((sets.permitted | sets.effective | sets.inheritable) & ~facts.permittedCapabilities);
+  if (missing.length > 0)
+    throw new ContainerError(`${missing.join(', ')} can't be given: tinyctr itself does not have it`, {
+      specPointer: '/process/capabilities',
+      hint: 'see CapPrm in /proc/self/status; whoever started this shell took it away',
+    });
+  return sets;
+}

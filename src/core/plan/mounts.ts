@@ -1,0 +1,145 @@
+/** Mount entries of the spec in the kernel's terms. Pure. Source: runtime-spec config.md "Mounts", mount(8), mount_setattr(2). */
+import * as k from '../kernel/constants.ts';
+import { ContainerError } from '../kernel/error.ts';
+import type { Mount } from '../spec/types.ts';
+import type { MountPlan } from './plan.ts';
+
+const attributes: Record<string, { set?: number; clear?: number }> = {
+  ro: { set: k.MOUNT_ATTR_RDONLY },
+  rw: { clear: k.MOUNT_ATTR_RDONLY },
+  nosuid: { set: k.MOUNT_ATTR_NOSUID },
+  suid: { clear: k.MOUNT_ATTR_NOSUID },
+  nodev: { set: k.MOUNT_ATTR_NODEV },
+  dev: { clear: k.MOUNT_ATTR_NODEV },
+  noexec: { set: k.MOUNT_ATTR_NOEXEC },
+  exec: { clear: k.MOUNT_ATTR_NOEXEC },
+  nodiratime: { set: k.MOUNT_ATTR_NODIRATIME },
+  diratime: { clear: k.MOUNT_ATTR_NODIRATIME },
+  nosymfollow: { set: k.MOUNT_ATTR_NOSYMFOLLOW },
+  symfollow: { clear: k.MOUNT_ATTR_NOSYMFOLLOW },
+  relatime: { set: k.MOUNT_ATTR_RELATIME, clear: k.MOUNT_ATTR__ATIME },
+  atime: { set: k.MOUNT_ATTR_RELATIME, clear: k.MOUNT_ATTR__ATIME },
+  noatime: { set: k.MOUNT_ATTR_NOATIME, clear: k.MOUNT_ATTR__ATIME },
+  strictatime: { set: k.MOUNT_ATTR_STRICTATIME, clear: k.MOUNT_ATTR__ATIME },
+};
+
+const propagations: Record<string, number> = {
+  private: k.MS_PRIVATE,
+  slave: k.MS_SLAVE,
+  shared: k.MS_SHARED,
+  unbindable: k.MS_UNBINDABLE,
+};
+
+/** Flags of the superblock: fsconfig takes them by name, a bind has none of its own. */
+const superblockFlags = new Set(['sync', 'dirsync', 'lazytime', 'mand', 'silent']);
+const meaningless = new Set(['defaults', 'async', 'loud', 'nolazytime', 'nomand', 'bind', 'rbind']);
+
+interface Options {
+  set: number;
+  clear: number;
+  attributesRecursive: boolean;
+  propagation: number;
+  propagationRecursive: boolean;
+  parameters: [string, string | null][];
+}
+
+export function parseMountOptions(options: readonly string[]): Options {
+  const parsed: Options = {
+    set: 0,
+    clear: 0,
+    attributesRecursive: false,
+    propagation: 0,
+    propagationRecursive: false,
+    parameters: [],
+  };
+  for (const option of options) {
+    const name =
+      option.startsWith('r') && (option.slice(1) in attributes || option.slice(1) in propagations)
+        ? option.slice(1)
+        : option;
+    const attribute = attributes[name];
+    if (attribute) {
+      parsed.set = (parsed.set & ~(attribute.clear ?? 0)) | (attribute.set ?? 0);
+      parsed.clear = (parsed.clear & ~(attribute.set ?? 0)) | (attribute.clear ?? 0);
+      parsed.attributesRecursive ||= name !== option;
+    } else if (propagations[name]) {
+      parsed.propagation = propagations[name];
+      parsed.propagationRecursive = name !== option;
+    } else if (!meaningless.has(option)) {
+      const equals = option.indexOf('=');
+      parsed.parameters.push(equals < 0 ? [option, null] : [option.slice(0, equals), option.slice(equals + 1)]);
+    }
+  }
+  return parsed;
+}
+
+/** Destinations below /proc that a bind may cover: what lxcfs and its kin provide. Everything else there is refused (CVE-2019-16884). */
+const procFiles = [
+  'cpuinfo',
+  'diskstats',
+  'meminfo',
+  'stat',
+  'swaps',
+  'uptime',
+  'loadavg',
+  'slabinfo',
+  'net/dev',
+  'sys/kernel/ns_last_pid',
+  'sys/crypto/fips_enabled',
+];
+
+function checkDestination(target: string, specPointer: string): void {
+  const below = /^\/+proc\/+(.*)$/.exec(target)?.[1];
+  if (below === undefined && !/^\/+proc\/*$/.test(target)) return;
+  if (below !== undefined && procFiles.includes(below)) return;
+  throw new ContainerError(`a bind mount on ${target} is refused: it could redirect what is written to /proc`, {
+    specPointer,
+    hint: `below /proc, only these can be covered: ${procFiles.join(', ')}`,
+  });
+}
+
+/** Throws ContainerError with the JSON pointer for what the kernel could not be told. */
+export function planMount(mount: Mount, index: number): MountPlan {
+  const specPointer = `/mounts/${index}`;
+  const options = mount.options ?? [];
+  const { parameters, ...parsed } = parseMountOptions(options);
+  const target = mount.destination.startsWith('/') ? mount.destination : `/${mount.destination}`;
+  if (target.split('/').includes('..'))
+    throw new ContainerError(`the mount destination ${mount.destination} contains ".."`, { specPointer });
+  if (mount.type !== 'bind' && !options.includes('bind') && !options.includes('rbind'))
+    return {
+      kind: 'filesystem',
+      target,
+      fstype: mount.type === 'cgroup' ? 'cgroup2' : (mount.type ?? ''),
+      source: mount.source ?? 'none',
+      parameters,
+      attributes: parsed.set,
+      propagation: parsed.propagation,
+      specPointer,
+    };
+  checkDestination(target, specPointer);
+  const unknown = parameters.find(([key]) => !superblockFlags.has(key));
+  if (unknown)
+    throw new ContainerError(`mount option "${unknown[0]}" means nothing for a bind mount`, {
+      specPointer: `${specPointer}/options`,
+      hint: `known are ${Object.keys(attributes).join(', ')}, the same with r for recursive, and the propagations`,
+    });
+  if (!mount.source?.startsWith('/'))
+    throw new ContainerError(`the source of the bind mount on ${target} must be an absolute path`, {
+      specPointer: `${specPointer}/source`,
+    });
+  return { kind: 'bind', target, source: mount.source, recursive: options.includes('rbind'), ...parsed, specPointer };
+}
+
+export function propagationOf(name: string | undefined): number {
+  if (name === undefined) return 0;
+  const flag = propagations[name] ?? (name.startsWith('r') ? propagations[name.slice(1)] : undefined);
+  if (!flag)
+    throw new ContainerError(
+      `rootfsPropagation is ${JSON.stringify(name)}; allowed are ${Object.keys(propagations).join(', ')}`,
+      {
+        specPointer: '/linux/rootfsPropagation',
+      },
+    );
+  return flag;
+}

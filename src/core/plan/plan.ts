@@ -1,0 +1,121 @@
+/**
+ * The plan: what will be done, in the kernel's terms, as plain data. src/core/init carries it out. It is made from the
+ * spec and facts about the host by plan/container.ts, without any I/O, and never changed afterwards.
+ */
+
+export interface Plan {
+  id: string;
+  namespaces: NamespacePlan;
+  root: RootPlan;
+  mounts: readonly MountPlan[];
+  devices: readonly DevicePlan[];
+  /** Paths inside the container. */
+  maskedPaths: readonly string[];
+  readonlyPaths: readonly string[];
+  hostname?: string;
+  domainname?: string;
+  /** Paths below /proc/sys, and what is written there. */
+  sysctls: readonly { path: string; value: string }[];
+  loopback: boolean;
+  terminal?: { rows: number; columns: number };
+  process: ProcessPlan;
+  cgroup: CgroupPlan;
+}
+
+export interface NamespacePlan {
+  /** CLONE_NEW* for clone3; the cgroup namespace is not among them, its root would be the wrong one. */
+  clone: number;
+  newCgroup: boolean;
+  /** Namespaces of others, by path on the host. */
+  join: readonly { type: string; flag: number; path: string; specPointer: string }[];
+}
+
+export interface RootPlan {
+  /** Mounted inside the container's own mount namespace: nothing to clean up on the host. */
+  source:
+    | {
+        kind: 'overlay';
+        layersFolder: string;
+        lower: readonly string[];
+        upper: string;
+        work: string;
+        volatile: boolean;
+      }
+    | { kind: 'directory'; path: string };
+  /** Where on the host the root is mounted before pivot_root. */
+  target: string;
+  readonly: boolean;
+  /** MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE, or 0 to leave it private. */
+  propagation: number;
+}
+
+export type MountPlan = FilesystemPlan | BindPlan;
+
+export interface FilesystemPlan {
+  kind: 'filesystem';
+  target: string;
+  fstype: string;
+  /** Shown in mountinfo. */
+  source: string;
+  /** Strings for fsconfig; null is a flag. */
+  parameters: readonly (readonly [key: string, value: string | null])[];
+  /** MOUNT_ATTR_*. */
+  attributes: number;
+  propagation: number;
+  specPointer: string;
+}
+
+export interface BindPlan {
+  kind: 'bind';
+  target: string;
+  /** Absolute path on the host. */
+  source: string;
+  recursive: boolean;
+  set: number;
+  clear: number;
+  attributesRecursive: boolean;
+  propagation: number;
+  propagationRecursive: boolean;
+  specPointer: string;
+}
+
+export interface DevicePlan {
+  path: string;
+  /** S_IFCHR, S_IFBLK or S_IFIFO with the permissions. */
+  mode: number;
+  major: number;
+  minor: number;
+  uid: number;
+  gid: number;
+}
+
+export interface ProcessPlan {
+  args: readonly string[];
+  env: readonly string[];
+  cwd: string;
+  /** Make cwd if it is not there, as docker run does. */
+  createCwd: boolean;
+  user: UserPlan;
+  umask: number;
+  capabilities: { bounding: bigint; effective: bigint; permitted: bigint; inheritable: bigint; ambient: bigint };
+  /** Numbers of getrlimit(2); -1 is RLIM_INFINITY. */
+  rlimits: readonly { name: string; resource: number; soft: number; hard: number }[];
+  noNewPrivileges: boolean;
+  oomScoreAdj?: number;
+  /** SECCOMP_FILTER_FLAG_* and the program, compiled. */
+  seccomp?: { program: Uint8Array; flags: number };
+  /** Put a small init between: it forwards signals and reaps. */
+  init: boolean;
+}
+
+/** Numbers, or text as docker's --user has it, looked up in the container's own passwd and group files. */
+export type UserPlan =
+  | { kind: 'ids'; uid: number; gid: number; additionalGids: readonly number[] }
+  | { kind: 'lookup'; user: string; groupAdd: readonly string[] };
+
+export interface CgroupPlan {
+  /** Below the root of the cgroup v2 hierarchy, with a leading slash. */
+  path: string;
+  /** Written before the first process is born there. */
+  files: readonly { controller: string; file: string; value: string; option: string }[];
+}

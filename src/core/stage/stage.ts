@@ -1,0 +1,609 @@
+/**
+ * The stage, as src/core/init sees it: one method per system call, carried out inside the container that is being built.
+ * Host side; the other end is native-shim/stage.c.
+ *
+ * A call whose result nobody needs at once travels with the next one that does, unless somebody watches; a failure
+ * still names its own call, step and line. Each method throws SyscallError for an errno that it does not tolerate.
+ * Descriptors that a method returns belong to the stage: it closes them with `close`, or its last close_range does.
+ */
+import * as k from '../kernel/constants.ts';
+import { E, errnoName } from '../kernel/errno.ts';
+import { SyscallError } from '../kernel/error.ts';
+import * as structs from '../kernel/structs.ts';
+import { type SyscallName, syscallNumbers } from '../kernel/syscalls.ts';
+import { formatCall } from './format.ts';
+import {
+  type Arg,
+  decodeReply,
+  encodeFrame,
+  MAX_CALLS,
+  PHASE_NONE,
+  PHASE_STARTED,
+  type Reply,
+  STAGE_SOCKET_FD,
+  type StagePage,
+  type WireCall,
+} from './protocol.ts';
+
+/** A descriptor of the stage's, not of the host's. */
+export type StageFd = number & { readonly __stageFd: true };
+/** A descriptor of this process, on the host's side. */
+export type HostFd = number & { readonly __hostFd: true };
+
+/** Why a group of calls is there: what explain, trace and step show. */
+export interface Step {
+  /** A short name, unique within its sequence: `rootfs.pivot`. */
+  id: string;
+  why: string;
+  /** What would be missing, or open, without it. */
+  without?: string;
+  /** Man pages, OCI clauses, CVEs. */
+  see?: readonly string[];
+}
+
+/** The way to the stage and back; src/core/host/wire.ts is the real one. */
+export interface Wire {
+  /** Sends a frame and waits for its reply; descriptors the stage sent before it are `received`. Undefined when the stage is gone. */
+  exchange(frame: Buffer, descriptors: readonly HostFd[]): { reply: Buffer; received: HostFd[] } | undefined;
+  /** What the stage was doing when it could last say so. */
+  page(): StagePage;
+}
+
+/** Somebody who watches: told of every call after it returned. While watched, every call travels alone. */
+export type Observer = (event: {
+  step: Step;
+  name: SyscallName;
+  args: readonly Arg[];
+  result: number;
+  durationMs: number;
+}) => void;
+
+interface QueuedCall {
+  name: SyscallName;
+  args: readonly Arg[];
+  tolerated: readonly string[];
+  step: Step;
+  serveFd?: number;
+  /** Where in init the call stands. */
+  place: { stack?: string };
+}
+
+interface Outcome {
+  result: number;
+  out: Buffer;
+}
+
+/** The stage ended before it answered: its last call, if it could note one. */
+export class StageGone extends Error {
+  readonly page: StagePage;
+  constructor(page: StagePage, call: string | undefined) {
+    super(call ? `the stage ended during ${call}` : 'the stage ended before its first call');
+    this.name = 'StageGone';
+    this.page = page;
+  }
+}
+
+const numbers = syscallNumbers(process.arch);
+const nothing = Buffer.alloc(0);
+/** So many answers of 256 bytes fit into a reply. */
+const AT_ONCE = 128;
+const noStep: Step = { id: 'none', why: '' };
+
+export class Stage {
+  /** Descriptors that the stage sent by send_fd, in order. */
+  readonly received: HostFd[] = [];
+  observer: Observer | undefined;
+  private readonly wire: Wire;
+  private queue: QueuedCall[] = [];
+  private current: Step = noStep;
+  private held = false;
+
+  constructor(wire: Wire) {
+    this.wire = wire;
+  }
+
+  /** The calls from here on belong to this step. */
+  step(step: Step): void {
+    this.current = step;
+  }
+
+  get currentStep(): Step {
+    return this.current;
+  }
+
+  /** From here on everything waits for execve: after a seccomp filter is on, the stage may not be able to answer. */
+  hold(): void {
+    this.flush();
+    this.held = true;
+  }
+
+  // --- the queue
+
+  private post(name: SyscallName, args: readonly Arg[], tolerated: readonly string[] = []): void {
+    const place: { stack?: string } = {};
+    Error.captureStackTrace(place, this.post);
+    this.queue.push({ name, args, tolerated, step: this.current, place });
+    if (!this.held && (this.observer || this.queue.length >= MAX_CALLS)) this.flush();
+  }
+
+  private call(
+    name: SyscallName,
+    args: readonly Arg[],
+    tolerated: readonly string[] = [],
+    descriptors: HostFd[] = [],
+  ): Outcome {
+    if (this.held) throw new Error(`${name} needs an answer, but the last frame is being held`);
+    this.post(name, args, tolerated);
+    return this.lastObserved ?? this.flush(descriptors)!;
+  }
+
+  /** The same call for many arguments, in one frame. */
+  private callAll(name: SyscallName, all: readonly (readonly Arg[])[], tolerated: readonly string[] = []): Outcome[] {
+    if (this.observer) return all.map((args) => this.call(name, args, tolerated));
+    this.flush();
+    const outcomes: Outcome[] = [];
+    for (let start = 0; start < all.length; start += AT_ONCE) {
+      for (const args of all.slice(start, start + AT_ONCE)) this.post(name, args, tolerated);
+      outcomes.push(...this.flushAll([]));
+    }
+    return outcomes;
+  }
+
+  private lastObserved: Outcome | undefined;
+
+  /** Sends what waits. Returns the outcome of the last call. */
+  flush(descriptors: readonly HostFd[] = []): Outcome | undefined {
+    const outcome = this.flushAll(descriptors).at(-1);
+    this.lastObserved = this.observer ? outcome : undefined;
+    return outcome;
+  }
+
+  private flushAll(descriptors: readonly HostFd[]): Outcome[] {
+    if (this.queue.length === 0) return [];
+    const calls = this.queue;
+    this.queue = [];
+    const started = this.observer ? performance.now() : 0;
+    const { outs, reply } = this.exchange(calls, descriptors);
+    if (!reply) throw new StageGone(this.wire.page(), this.pageCall(calls));
+    this.report(calls, reply, started);
+    if (reply.failed) throw this.failure(calls[reply.results.length - 1]!, reply.results.at(-1)!);
+    const outcomes: Outcome[] = reply.results.map((result) => ({ result, out: nothing }));
+    for (const { call, at, length } of outs) outcomes[call]!.out = reply.out.subarray(at, at + length);
+    return outcomes;
+  }
+
+  private exchange(calls: readonly QueuedCall[], descriptors: readonly HostFd[]) {
+    const wireCalls = calls.map((call): WireCall => {
+      const wireCall: WireCall = {
+        nr: numbers[call.name],
+        args: call.args,
+        tolerated: call.tolerated.map((code) => E[code]!),
+      };
+      return call.serveFd === undefined ? wireCall : { ...wireCall, serveFd: call.serveFd };
+    });
+    const frame = encodeFrame(wireCalls, descriptors.length);
+    const answer = this.wire.exchange(frame.bytes, descriptors);
+    if (!answer) return { outs: frame.outs, reply: undefined };
+    this.received.push(...answer.received);
+    return { outs: frame.outs, reply: decodeReply(answer.reply) };
+  }
+
+  private report(calls: readonly QueuedCall[], reply: Reply, started: number): void {
+    if (!this.observer) return;
+    const durationMs = performance.now() - started;
+    for (const [i, result] of reply.results.entries()) {
+      const { step, name, args } = calls[i]!;
+      this.observer({ step, name, args, result, durationMs });
+    }
+  }
+
+  private pageCall(calls: readonly QueuedCall[]): string | undefined {
+    const page = this.wire.page();
+    const call = page.phase === PHASE_NONE ? undefined : calls[page.call];
+    return call && formatCall(call.name, call.args);
+  }
+
+  private failure(call: QueuedCall, result: number): SyscallError {
+    const error = new SyscallError({
+      syscall: call.name,
+      call: formatCall(call.name, call.args),
+      errno: -result,
+      side: 'stage',
+      step: call.step.id,
+    });
+    const frames = call.place.stack?.split('\n').slice(1).join('\n') ?? '';
+    error.stack = `${error.name}: ${error.message}\n${frames}`;
+    return error;
+  }
+
+  // --- namespaces
+
+  /** int unshare(int flags); unshare(2). EPERM without CAP_SYS_ADMIN. */
+  unshare(flags: number): void {
+    this.post('unshare', [flags]);
+  }
+
+  /** int setns(int fd, int nstype); setns(2). `fd` stays open. EINVAL: another type of namespace. EPERM. */
+  setns(fd: StageFd, nstype: number): void {
+    this.post('setns', [fd, nstype]);
+  }
+
+  /** int sethostname(const char *name, size_t len); sethostname(2). EINVAL above 64 bytes. */
+  sethostname(name: string): void {
+    this.post('sethostname', [name, Buffer.byteLength(name)]);
+  }
+
+  /** int setdomainname(const char *name, size_t len); setdomainname(2). EINVAL above 64 bytes. */
+  setdomainname(name: string): void {
+    this.post('setdomainname', [name, Buffer.byteLength(name)]);
+  }
+
+  // --- mounts
+
+  /** int mount(const char *source, const char *target, const char *fstype, unsigned long flags, const void *data); mount(2). */
+  mount(source: string, target: string, fstype: string | null, flags: number, data: string | null): void {
+    this.post('mount', [source, target, fstype, flags, data]);
+  }
+
+  /** int umount2(const char *target, int flags); umount(2). EINVAL: not a mount point, or locked. */
+  umount2(target: string, flags: number): void {
+    this.post('umount2', [target, flags]);
+  }
+
+  /** int pivot_root(const char *new_root, const char *put_old); pivot_root(2). EINVAL: see its list; EBUSY: same mount. */
+  pivot_root(newRoot: string, putOld: string): void {
+    this.post('pivot_root', [newRoot, putOld]);
+  }
+
+  /** int fsopen(const char *fsname, unsigned int flags); fsopen(2). Returns a filesystem context. ENODEV: kernel lacks it. */
+  fsopen(fsname: string): StageFd {
+    return this.call('fsopen', [fsname, k.FSOPEN_CLOEXEC]).result as StageFd;
+  }
+
+  /** int fsconfig(int fd, FSCONFIG_SET_STRING, const char *key, const char *value, 0); fsconfig(2). EINVAL: not an option of it. */
+  fsconfig_set_string(fd: StageFd, key: string, value: string): void {
+    this.post('fsconfig', [fd, k.FSCONFIG_SET_STRING, key, value, 0]);
+  }
+
+  /** int fsconfig(int fd, FSCONFIG_SET_FLAG, const char *key, NULL, 0); fsconfig(2). EINVAL: not an option of it. */
+  fsconfig_set_flag(fd: StageFd, key: string): void {
+    this.post('fsconfig', [fd, k.FSCONFIG_SET_FLAG, key, null, 0]);
+  }
+
+  /** int fsconfig(int fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0); fsconfig(2). EPERM: the namespaces don't own what it shows. */
+  fsconfig_create(fd: StageFd): void {
+    this.post('fsconfig', [fd, k.FSCONFIG_CMD_CREATE, null, null, 0]);
+  }
+
+  /** int fsmount(int fsfd, unsigned int flags, unsigned int attr_flags); fsmount(2). Returns a detached mount, unmounted when closed. */
+  fsmount(fd: StageFd, attributes: number): StageFd {
+    return this.call('fsmount', [fd, k.FSMOUNT_CLOEXEC, attributes]).result as StageFd;
+  }
+
+  /** int open_tree(int dfd, const char *path, unsigned int flags); open_tree(2). With OPEN_TREE_CLONE: a detached copy. ENOENT. */
+  open_tree(dirfd: StageFd | typeof k.AT_FDCWD, path: string, flags: number): StageFd {
+    return this.call('open_tree', [dirfd, path, flags | k.OPEN_TREE_CLOEXEC]).result as StageFd;
+  }
+
+  /** int move_mount(int from, "", int to, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH); move_mount(2). ENOTDIR: file on directory. */
+  move_mount(from: StageFd, to: StageFd): void {
+    this.post('move_mount', [from, '', to, '', k.MOVE_MOUNT_F_EMPTY_PATH | k.MOVE_MOUNT_T_EMPTY_PATH]);
+  }
+
+  /** int mount_setattr(int fd, "", unsigned int flags, struct mount_attr *attr, size_t size); mount_setattr(2). EPERM: a locked flag. */
+  mount_setattr(
+    fd: StageFd,
+    attributes: { set?: number; clear?: number; propagation?: number; recursive?: boolean },
+  ): void {
+    const attr = structs.mountAttr(attributes.set ?? 0, attributes.clear ?? 0, attributes.propagation ?? 0, 0);
+    this.post('mount_setattr', [
+      fd,
+      '',
+      k.AT_EMPTY_PATH | (attributes.recursive ? k.AT_RECURSIVE : 0),
+      attr,
+      attr.length,
+    ]);
+  }
+
+  // --- files, always relative to a descriptor
+
+  /** int chdir(const char *path); chdir(2). ENOENT, ENOTDIR, EACCES. */
+  chdir(path: string): void {
+    this.post('chdir', [path]);
+  }
+
+  /** int fchdir(int fd); chdir(2). `fd` stays open. */
+  fchdir(fd: StageFd): void {
+    this.post('fchdir', [fd]);
+  }
+
+  /** long getcwd(char *buf, unsigned long size), the system call; getcwd(2). "(unreachable)…" when outside the root. ENOENT: deleted. */
+  getcwd(): string {
+    const { out, result } = this.call('getcwd', [{ out: 4096 }, 4096]);
+    return out.toString('utf8', 0, result - 1);
+  }
+
+  /**
+   * long openat2(int dirfd, const char *path, struct open_how *how, size_t size); openat2(2). Returns a close-on-exec
+   * descriptor, or -errno if the errno's name is `tolerated`. ENOENT; ELOOP: a link where `resolve` forbids one; EXDEV.
+   */
+  openat2(
+    dirfd: StageFd | typeof k.AT_FDCWD,
+    path: string,
+    flags: number,
+    resolve: number,
+    tolerated: string[] = [],
+    mode = 0,
+  ): StageFd {
+    const how = structs.openHow(flags | k.O_CLOEXEC, mode, resolve);
+    return this.call('openat2', [dirfd, path, how, how.length], tolerated).result as StageFd;
+  }
+
+  /** As openat2, once a path, in one frame; ENOENT and ENOTDIR are tolerated. */
+  openat2_all(dirfd: StageFd, paths: readonly string[], flags: number, resolve: number): StageFd[] {
+    const how = structs.openHow(flags | k.O_CLOEXEC, 0, resolve);
+    const all = paths.map((path): Arg[] => [dirfd, path, how, how.length]);
+    return this.callAll('openat2', all, ['ENOENT', 'ENOTDIR']).map((outcome) => outcome.result as StageFd);
+  }
+
+  /** open_tree(fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | flags), once a descriptor, in one frame; open_tree(2). */
+  open_tree_all(fds: readonly StageFd[], flags = 0): StageFd[] {
+    const cloned = k.OPEN_TREE_CLONE | k.OPEN_TREE_CLOEXEC | k.AT_EMPTY_PATH | flags;
+    return this.callAll(
+      'open_tree',
+      fds.map((fd): Arg[] => [fd, '', cloned]),
+    ).map((outcome) => outcome.result as StageFd);
+  }
+
+  /** statx(fd, "", AT_EMPTY_PATH), once a descriptor, in one frame; statx(2). */
+  statx_all(fds: readonly StageFd[]): structs.FileStatus[] {
+    const all = fds.map((fd): Arg[] => [
+      fd,
+      '',
+      k.AT_EMPTY_PATH,
+      structs.STATX_BASIC_STATS,
+      { out: structs.STATX_SIZE },
+    ]);
+    return this.callAll('statx', all).map((outcome) => structs.readStatx(outcome.out));
+  }
+
+  /** int close(int fd); close(2). */
+  close(fd: StageFd): void {
+    this.post('close', [fd]);
+  }
+
+  /** int mkdirat(int dirfd, const char *path, mode_t mode); mkdir(2). One component: no link can lead away. EEXIST is tolerated. */
+  mkdirat(dirfd: StageFd, name: string, mode: number): void {
+    this.post('mkdirat', [dirfd, name, mode], ['EEXIST']);
+  }
+
+  /** int mknodat(int dirfd, const char *path, mode_t mode, dev_t dev); mknod(2). EPERM in a user namespace. */
+  mknodat(dirfd: StageFd, name: string, mode: number, device: number, tolerated: string[] = []): void {
+    this.post('mknodat', [dirfd, name, mode, device], tolerated);
+  }
+
+  /** int symlinkat(const char *target, int newdirfd, const char *linkpath); symlink(2). EEXIST is tolerated. */
+  symlinkat(target: string, dirfd: StageFd, name: string): void {
+    this.post('symlinkat', [target, dirfd, name], ['EEXIST']);
+  }
+
+  /** int fchmodat(int dirfd, const char *path, mode_t mode), the system call: follows links; chmod(2). */
+  fchmodat(dirfd: StageFd, name: string, mode: number): void {
+    this.post('fchmodat', [dirfd, name, mode]);
+  }
+
+  /** int fchownat(int dirfd, const char *path, uid_t, gid_t, AT_SYMLINK_NOFOLLOW); chown(2). */
+  fchownat(dirfd: StageFd, name: string, uid: number, gid: number): void {
+    this.post('fchownat', [dirfd, name, uid, gid, k.AT_SYMLINK_NOFOLLOW | k.AT_EMPTY_PATH]);
+  }
+
+  /** int statx(int dirfd, const char *path, int flags, unsigned int mask, struct statx *); statx(2). Undefined if it does not exist. */
+  statx(
+    dirfd: StageFd | typeof k.AT_FDCWD,
+    path: string,
+    flags: number = k.AT_EMPTY_PATH,
+  ): structs.FileStatus | undefined {
+    const args: Arg[] = [dirfd, path, flags, structs.STATX_BASIC_STATS, { out: structs.STATX_SIZE }];
+    const { result, out } = this.call('statx', args, ['ENOENT', 'ENOTDIR']);
+    return result < 0 ? undefined : structs.readStatx(out);
+  }
+
+  /** int fstatfs(int fd, struct statfs *buf); statfs(2). Returns f_type: PROC_SUPER_MAGIC and so on. */
+  fstatfs_type(fd: StageFd): number {
+    return Number(this.call('fstatfs', [fd, { out: 120 }]).out.readBigUInt64LE(0));
+  }
+
+  /** ssize_t read(int fd, void *buf, size_t count); read(2). Empty at the end. `count` is at most 32 KiB. */
+  read(fd: StageFd, count: number): Buffer {
+    const { result, out } = this.call('read', [fd, { out: count }, count]);
+    return out.subarray(0, result);
+  }
+
+  /** ssize_t write(int fd, const void *buf, size_t count); write(2). EINVAL and EPERM are what /proc answers to a wrong value. */
+  write(fd: StageFd, text: string): void {
+    this.post('write', [fd, text, Buffer.byteLength(text)]);
+  }
+
+  // --- terminal
+
+  /** int ioctl(int fd, TIOCSPTLCK, int *lock); TIOCSPTLCK(2const). Unlocks the other end of a new pseudo-terminal. */
+  unlockpt(ptmx: StageFd): void {
+    this.post('ioctl', [ptmx, k.TIOCSPTLCK, new Uint8Array(4)]);
+  }
+
+  /** int ioctl(int fd, TIOCGPTPEER, int flags); TIOCGPTPEER(2const). Returns the other end of this terminal, whatever /dev/pts shows. */
+  tiocgptpeer(ptmx: StageFd): StageFd {
+    return this.call('ioctl', [ptmx, k.TIOCGPTPEER, k.O_RDWR | k.O_NOCTTY | k.O_CLOEXEC]).result as StageFd;
+  }
+
+  /** int ioctl(int fd, TIOCSWINSZ, struct winsize *); TIOCSWINSZ(2const). */
+  tiocswinsz(fd: StageFd, rows: number, columns: number): void {
+    this.post('ioctl', [fd, k.TIOCSWINSZ, structs.winsize(rows, columns)]);
+  }
+
+  /** int ioctl(int fd, TIOCSCTTY, 0); TIOCSCTTY(2const). EPERM: not a session leader, or it has a terminal. */
+  tiocsctty(fd: StageFd): void {
+    this.post('ioctl', [fd, k.TIOCSCTTY, 0]);
+  }
+
+  /** int dup3(int oldfd, int newfd, int flags); dup(2). Both stay open. */
+  dup3(oldfd: StageFd, newfd: number): void {
+    this.post('dup3', [oldfd, newfd, 0]);
+  }
+
+  /** ssize_t sendmsg(int sockfd, const struct msghdr *msg, 0) with SCM_RIGHTS; sendmsg(2), unix(7). A copy goes to `received` on the host. */
+  send_fd(fd: StageFd): HostFd {
+    const control = structs.descriptorMessage(k.SOL_SOCKET, k.SCM_RIGHTS, fd);
+    const iov = { struct: structs.iovec(1), pointers: [{ at: 0, to: new Uint8Array(1) }] };
+    const pointers = [
+      { at: 16, to: iov },
+      { at: 32, to: control },
+    ];
+    this.call('sendmsg', [STAGE_SOCKET_FD, { struct: structs.msghdr(1, control.length), pointers }, 0]);
+    return this.received.at(-1)!;
+  }
+
+  // --- network
+
+  /** socket(AF_INET, SOCK_DGRAM), ioctl(SIOCSIFFLAGS, IFF_UP), close; netdevice(7). EPERM: not the owner of the network namespace. */
+  interface_up(name: string): void {
+    const fd = this.call('socket', [k.AF_INET, k.SOCK_DGRAM | k.SOCK_CLOEXEC, 0]).result as StageFd;
+    this.post('ioctl', [fd, k.SIOCSIFFLAGS, structs.ifreq(name, k.IFF_UP)]);
+    this.close(fd);
+  }
+
+  // --- who the process is, and what it may
+
+  /** int prctl(PR_SET_DUMPABLE, 0); PR_SET_DUMPABLE(2const). Until the exec, which sets it again. */
+  set_undumpable(): void {
+    this.post('prctl', [k.PR_SET_DUMPABLE, 0, 0, 0, 0]);
+  }
+
+  /** int prctl(PR_SET_PDEATHSIG, int sig); PR_SET_PDEATHSIG(2const). 0 switches it off. Cleared by a change of identity. */
+  set_pdeathsig(signal: number): void {
+    this.post('prctl', [k.PR_SET_PDEATHSIG, signal, 0, 0, 0]);
+  }
+
+  /** int prctl(PR_SET_KEEPCAPS, 1); PR_SET_KEEPCAPS(2const). The exec clears it. */
+  set_keepcaps(): void {
+    this.post('prctl', [k.PR_SET_KEEPCAPS, 1, 0, 0, 0]);
+  }
+
+  /** int prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); PR_SET_NO_NEW_PRIVS(2const). For good. */
+  set_no_new_privs(): void {
+    this.post('prctl', [k.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
+  }
+
+  /** int prctl(PR_CAPBSET_DROP, int cap); PR_CAPBSET_DROP(2const). For good. EINVAL (unknown to this kernel) is tolerated. */
+  capbset_drop(capability: number): void {
+    this.post('prctl', [k.PR_CAPBSET_DROP, capability, 0, 0, 0], ['EINVAL']);
+  }
+
+  /** int prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); PR_CAP_AMBIENT(2const). */
+  cap_ambient_clear_all(): void {
+    this.post('prctl', [k.PR_CAP_AMBIENT, k.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0]);
+  }
+
+  /** int prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, int cap, 0, 0); PR_CAP_AMBIENT(2const). EPERM: not permitted and inheritable. */
+  cap_ambient_raise(capability: number): void {
+    this.post('prctl', [k.PR_CAP_AMBIENT, k.PR_CAP_AMBIENT_RAISE, capability, 0, 0]);
+  }
+
+  /** int capset(cap_user_header_t hdr, const cap_user_data_t data); capset(2). 64-bit sets. EPERM: more than is permitted. */
+  capset(sets: { effective: bigint; permitted: bigint; inheritable: bigint }): void {
+    this.post('capset', [structs.capHeader, structs.capData(sets.effective, sets.permitted, sets.inheritable)]);
+  }
+
+  /** int setresgid(gid_t rgid, gid_t egid, gid_t sgid); setresuid(2). EINVAL: not mapped in this user namespace. */
+  setresgid(gid: number): void {
+    this.post('setresgid', [gid, gid, gid]);
+  }
+
+  /** int setresuid(uid_t ruid, uid_t euid, uid_t suid); setresuid(2). EINVAL: not mapped. EAGAIN: RLIMIT_NPROC. */
+  setresuid(uid: number): void {
+    this.post('setresuid', [uid, uid, uid]);
+  }
+
+  /** int setgroups(size_t size, const gid_t *list); setgroups(2). EPERM where /proc/self/setgroups says deny. */
+  setgroups(gids: readonly number[]): void {
+    this.post('setgroups', [gids.length, gids.length > 0 ? structs.gidList(gids) : null]);
+  }
+
+  /** int prlimit64(0, int resource, const struct rlimit64 *new, NULL); getrlimit(2). -1 is RLIM_INFINITY. EPERM: above the hard limit. */
+  prlimit64(resource: number, soft: number, hard: number): void {
+    this.post('prlimit64', [0, resource, structs.rlimit64(soft, hard), null]);
+  }
+
+  /** pid_t setsid(void); setsid(2). EPERM (already a leader) is tolerated. */
+  setsid(): void {
+    this.post('setsid', [], ['EPERM']);
+  }
+
+  /** mode_t umask(mode_t mask); umask(2). Always succeeds. */
+  umask(mask: number): void {
+    this.post('umask', [mask]);
+  }
+
+  /** int seccomp(SECCOMP_SET_MODE_FILTER, unsigned int flags, struct sock_fprog *); seccomp(2). EACCES: neither no_new_privs nor CAP_SYS_ADMIN. */
+  seccomp_set_mode_filter(program: Uint8Array, flags: number): void {
+    const fprog = { struct: structs.sockFprog(program.length / 8), pointers: [{ at: 8, to: program }] };
+    this.post('seccomp', [k.SECCOMP_SET_MODE_FILTER, flags, fprog]);
+  }
+
+  /** int close_range(unsigned int first, ~0U, CLOSE_RANGE_CLOEXEC); close_range(2). */
+  close_range_cloexec(first: number): void {
+    this.post('close_range', [first, 0xffffffff, k.CLOSE_RANGE_CLOEXEC]);
+  }
+
+  /** Hands descriptors of the host to the stage (SCM_RIGHTS, unix(7)); both own a copy. Returns their numbers there. */
+  receive_fds(descriptors: HostFd[]): StageFd[] {
+    this.flush();
+    const calls: QueuedCall[] = [{ name: 'getpid', args: [], tolerated: [], step: this.current, place: {} }];
+    const { reply } = this.exchange(calls, descriptors);
+    if (!reply) throw new StageGone(this.wire.page(), undefined);
+    return reply.descriptors as StageFd[];
+  }
+
+  /**
+   * int execve(const char *pathname, char *const argv[], char *const envp[]); execve(2). Sends the held frame; returns
+   * when the process is the container's own. ENOENT: also a missing interpreter; EACCES; ENOEXEC; E2BIG.
+   */
+  execve(path: string, argv: readonly string[], envp: readonly string[]): void {
+    this.post('execve', [path, { strings: argv }, { strings: envp }]);
+    this.sendLast();
+  }
+
+  /** int execveat(int fd, "", char *const argv[], char *const envp[], AT_EMPTY_PATH); execveat(2). As execve, of a descriptor. */
+  fexecve(fd: StageFd, argv: readonly string[], envp: readonly string[]): void {
+    this.post('execveat', [fd, '', { strings: argv }, { strings: envp }, k.AT_EMPTY_PATH]);
+    this.sendLast();
+  }
+
+  private sendLast(): void {
+    const calls = this.queue;
+    this.queue = [];
+    this.held = false;
+    const started = performance.now();
+    const { reply } = this.exchange(calls, []);
+    if (reply) {
+      this.report(calls, reply, started);
+      throw this.failure(calls[reply.results.length - 1]!, reply.results.at(-1)!);
+    }
+    // The socket's end: the exec closed it, or the stage died on the way. The shared page knows which.
+    const page = this.wire.page();
+    const last = calls[page.call];
+    if (page.call === calls.length - 1 && page.phase === PHASE_STARTED) {
+      for (const call of calls)
+        this.observer?.({
+          step: call.step,
+          name: call.name,
+          args: call.args,
+          result: 0,
+          durationMs: performance.now() - started,
+        });
+      return;
+    }
+    if (last && page.result < 0) throw this.failure(last, page.result);
+    throw new StageGone(page, last && `${formatCall(last.name, last.args)} (${errnoName(-page.result)})`);
+  }
+}

@@ -1,0 +1,55 @@
+/** What -v and --mount have in common: where a mount may go, where it comes from, and the bind made of it. Pure. */
+import { posix } from 'node:path';
+import type { Mount } from '../core/spec/types.ts';
+import type { HostReaders } from './options.ts';
+import { UsageError } from './usage-error.ts';
+
+/** The propagation types of mount_namespaces(7) that docker offers; `r…` counts for the mounts below as well. */
+export const propagations: readonly string[] = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'];
+
+export interface Bind {
+  source: string;
+  destination: string;
+  readonly: boolean;
+  propagation: string;
+  /** Whether mounts below the source come along, and whether a read-only bind makes those read-only too. */
+  recursive: 'enabled' | 'disabled' | 'writable' | 'readonly';
+}
+
+/** The OCI mount. Read-only is recursive (`rro`) as in docker since 25: `ro` alone leaves mounts below writable. */
+export function bindMount(bind: Bind): Mount {
+  const readonly = bind.recursive === 'enabled' || bind.recursive === 'readonly' ? 'rro' : 'ro';
+  return {
+    destination: bind.destination,
+    type: 'bind',
+    source: bind.source,
+    options: [bind.recursive === 'disabled' ? 'bind' : 'rbind', ...(bind.readonly ? [readonly] : []), bind.propagation],
+  };
+}
+
+/** The place in the container, absolute, without `.` and `..`. @throws UsageError when it is relative, or the root */
+export function checkDestination(option: string, text: string): string {
+  if (!text.startsWith('/')) {
+    throw new UsageError(`${option}: the place in the container '${text}' is not an absolute path`);
+  }
+  const path = posix.resolve(text);
+  if (path === '/') throw new UsageError(`${option}: the container's root '/' can't be mounted over`);
+  return path;
+}
+
+/**
+ * The host path to bind, absolute. It has to look like a path: docker takes other words for names of volumes.
+ * @throws UsageError
+ */
+export function resolveSource(option: string, text: string, host: HostReaders): string {
+  if (text.startsWith('/') || /^\.{1,2}(?:\/|$)/.test(text)) return host.resolve(text);
+  if (text.startsWith('~')) {
+    throw new UsageError(`${option}: '${text}' begins with a '~' that no shell has replaced: give the absolute path`);
+  }
+  if (text.includes('/')) {
+    throw new UsageError(
+      `${option}: '${text}' is neither a path nor a volume name: write ./${text} or an absolute path`,
+    );
+  }
+  throw new UsageError(`${option}: named volumes are not there yet: '${text}' would be one, ./${text} is a path`);
+}

@@ -1,0 +1,86 @@
+/** Records of containers below <root>/containers: who they are, their writable layer, how they ended. Host side. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { ContainerError } from '../core/kernel/error.ts';
+
+export interface ContainerRecord {
+  id: string;
+  name: string | undefined;
+  /** The image's id, 64 hex digits, and what it was asked for by. */
+  image: string;
+  imageName: string;
+  command: readonly string[];
+  labels: Record<string, string>;
+  /** ISO 8601. */
+  created: string;
+  stopSignal: number | undefined;
+  ended?: { at: string; exitCode: number };
+}
+
+const folderOf = (root: string, id: string): string => `${root}/containers/${id}`;
+const nameLink = (root: string, name: string): string => `${root}/containers/.names/${name}`;
+
+/** Makes the container's folder: upper and work for overlayfs, rootfs to mount it on. Throws if the name is taken. */
+export function createContainer(root: string, record: ContainerRecord): string {
+  const folder = folderOf(root, record.id);
+  mkdirSync(`${root}/containers`, { recursive: true, mode: 0o700 });
+  if (record.name) takeName(root, record.name, record.id);
+  mkdirSync(folder, { mode: 0o700 });
+  mkdirSync(`${folder}/upper`, { mode: 0o755 });
+  mkdirSync(`${folder}/work`, { mode: 0o700 });
+  mkdirSync(`${folder}/rootfs`, { mode: 0o700 });
+  writeRecord(root, record);
+  return folder;
+}
+
+function takeName(root: string, name: string, id: string): void {
+  mkdirSync(`${root}/containers/.names`, { recursive: true, mode: 0o700 });
+  try {
+    symlinkSync(id, nameLink(root, name));
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'EEXIST') throw error;
+    const owner = readlinkSync(nameLink(root, name));
+    if (!existsSync(folderOf(root, owner))) {
+      rmSync(nameLink(root, name), { force: true }); // its container died while it was made
+      return takeName(root, name, id);
+    }
+    throw new ContainerError(`the name ${name} is in use by container ${owner.slice(0, 12)}`, { hint: `tinyctr rm ${name}, or choose another name` });
+  }
+}
+
+export function writeRecord(root: string, record: ContainerRecord): void {
+  const file = `${folderOf(root, record.id)}/container.json`;
+  writeFileSync(`${file}.new`, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 });
+  renameSync(`${file}.new`, file);
+}
+
+export function readRecord(root: string, id: string): ContainerRecord | undefined {
+  try {
+    return JSON.parse(readFileSync(`${folderOf(root, id)}/container.json`, 'utf8')) as ContainerRecord;
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Record, writable layer and name are gone afterwards, also those of a container that was only half made. */
+export function removeContainer(root: string, id: string): void {
+  const name = readRecord(root, id)?.name;
+  rmSync(folderOf(root, id), { recursive: true, force: true });
+  if (name) rmSync(nameLink(root, name), { force: true });
+}
+
+export function listContainers(root: string): ContainerRecord[] {
+  if (!existsSync(`${root}/containers`)) return [];
+  const ids = readdirSync(`${root}/containers`).filter((name) => /^[0-9a-f]{64}$/.test(name));
+  const records = ids.map((id) => readRecord(root, id)).filter((record) => record !== undefined);
+  return records.sort((a, b) => b.created.localeCompare(a.created));
+}
+
+/** By name, id, or the beginning of an id that only one container has. */
+export function findContainer(root: string, reference: string): ContainerRecord {
+  const all = listContainers(root);
+  const found = all.filter(({ name, id }) => name === reference || id === reference);
+  const matches = found.length > 0 ? found : all.filter(({ id }) => /^[0-9a-f]+$/.test(reference) && id.startsWith(reference));
+  if (matches.length === 1) return matches[0]!;
+  throw new ContainerError(matches.length > 1 ? `${reference} is the beginning of ${matches.length} container ids` : `no such container: ${reference}`);
+}

@@ -1,0 +1,139 @@
+/**
+ * The process at the terminal supervises: it passes bytes and signals on, waits for the end, and gives the terminal back
+ * as it found it. Host side.
+ */
+import { closeSync, openSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { constants as os } from 'node:os';
+import { isatty, ReadStream } from 'node:tty';
+import { type ExitStatus, sendSignal, waitForExit } from '../core/host/child.ts';
+import { pipe, setWindowSize } from '../core/host/terminal.ts';
+import type { HostFd } from '../core/stage/stage.ts';
+
+export interface Stdio {
+  /** What the container gets as 0, 1 and 2. */
+  fds: [HostFd, HostFd, HostFd];
+  /** Closes what was opened for the container, once the container has it, and starts the relays. */
+  handOver(): void;
+  /** Closes what was opened: the container never ran. */
+  discard(): void;
+  /** Resolves when all that the container wrote has been passed on. */
+  drained(): Promise<void>;
+}
+
+/**
+ * Files, pipes and sockets are passed on as they are. A terminal of the caller is not: the container could read the
+ * keyboard through it and change its settings; it gets a pipe, and bytes are carried over.
+ */
+export function openStdio(interactive: boolean): Stdio {
+  const opened: number[] = [];
+  const ours: number[] = [];
+  const relays: (() => Promise<void>)[] = [];
+  const output = (fd: number, stream: NodeJS.WriteStream): HostFd => {
+    if (!isatty(fd)) return fd as HostFd;
+    const [readEnd, writeEnd] = pipe();
+    opened.push(writeEnd);
+    ours.push(readEnd);
+    relays.push(() => {
+      const source = new Socket({ fd: readEnd, readable: true, writable: false });
+      source.on('data', (chunk) => stream.write(chunk));
+      return new Promise((resolve) => source.once('close', resolve));
+    });
+    return writeEnd;
+  };
+  const input = (): HostFd => {
+    if (interactive && !isatty(0)) return 0 as HostFd;
+    if (!interactive) {
+      const fd = openSync('/dev/null', 'r') as HostFd;
+      opened.push(fd);
+      return fd;
+    }
+    const [readEnd, writeEnd] = pipe();
+    opened.push(readEnd);
+    ours.push(writeEnd);
+    relays.push(async () => {
+      const sink = new Socket({ fd: writeEnd, readable: false, writable: true });
+      sink.on('error', () => process.stdin.pause()); // EPIPE: the container has closed its input
+      process.stdin.pipe(sink);
+    });
+    return readEnd;
+  };
+  const fds: Stdio['fds'] = [input(), output(1, process.stdout), output(2, process.stderr)];
+  let running: Promise<void>[] = [];
+  return {
+    fds,
+    handOver() {
+      for (const fd of opened) closeSync(fd);
+      running = relays.map((start) => start());
+    },
+    discard() {
+      for (const fd of [...opened, ...ours]) closeSync(fd);
+    },
+    async drained() {
+      await Promise.all(running);
+    },
+  };
+}
+
+/** Between the caller's terminal (raw meanwhile) and the container's. Owns `master`. Returns a function that waits for the last byte. */
+export function attachTerminal(master: HostFd, interactive: boolean): () => Promise<void> {
+  const terminal = new ReadStream(master);
+  const ended = new Promise<void>((resolve) => {
+    terminal.once('error', () => resolve()); // EIO: the last process at the other end is gone
+    terminal.once('end', resolve);
+    terminal.once('close', resolve);
+  });
+  terminal.on('data', (chunk) => {
+    if (!process.stdout.write(chunk)) {
+      terminal.pause();
+      process.stdout.once('drain', () => terminal.resume());
+    }
+  });
+  const resize = () => process.stdout.isTTY && setWindowSize(master, process.stdout.rows, process.stdout.columns);
+  process.on('SIGWINCH', resize);
+  const restore = () => {
+    if (process.stdin.isTTY && process.stdin.isRaw) process.stdin.setRawMode(false);
+  };
+  if (interactive) {
+    if (process.stdin.isTTY) process.stdin.setRawMode(true);
+    process.once('exit', restore);
+    process.stdin.on('data', (chunk) => terminal.write(chunk));
+  }
+  return async () => {
+    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
+    process.removeListener('SIGWINCH', resize);
+    restore();
+    process.stdin.pause();
+    terminal.destroy();
+  };
+}
+
+/** Signals that end or inform a program; the others are Node's or the kernel's business. */
+const forwarded = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR2', 'SIGTERM', 'SIGCONT', 'SIGALRM'] as const;
+
+/**
+ * Waits for the container, forwarding signals meanwhile. Process 1 ignores signals it has no handler for, so the third
+ * SIGINT or SIGTERM kills it.
+ */
+export async function superviseForeground(pidfd: HostFd): Promise<ExitStatus> {
+  let insisted = 0;
+  const handlers = forwarded.map((name) => {
+    const handler = () => {
+      if ((name === 'SIGINT' || name === 'SIGTERM') && ++insisted === 3) {
+        process.stderr.write('tinyctr: the third signal: the container ignores it as process 1 may, so it is killed\n');
+        sendSignal(pidfd, os.signals.SIGKILL);
+      } else sendSignal(pidfd, os.signals[name]);
+    };
+    process.on(name, handler);
+    return () => process.removeListener(name, handler);
+  });
+  const status = await waitForExit(pidfd);
+  for (const remove of handlers) remove();
+  closeSync(pidfd);
+  return status;
+}
+
+/** As the shell and docker have it: the status, or 128 plus the signal's number. */
+export function exitCode(status: ExitStatus): number {
+  return 'exited' in status ? status.exited : 128 + status.signal;
+}

@@ -1,0 +1,48 @@
+/** Which namespaces of its own the container has, from --network, --pid, --ipc and --uts. Pure. */
+import type { Namespace, NamespaceType } from '../core/spec/types.ts';
+import type { RunOptions } from './options.ts';
+import { type Problems, UsageError } from './usage-error.ts';
+
+/** True where the host's namespace is used instead of a new one. */
+export interface HostNamespaces {
+  network: boolean;
+  pid: boolean;
+  ipc: boolean;
+  uts: boolean;
+}
+
+function isHost(option: string, value: string | undefined, own: string[]): boolean {
+  if (value === undefined || own.includes(value)) return false;
+  if (value === 'host') return true;
+  const allowed = [...own, 'host'].join(' or ');
+  throw new UsageError(`${option} '${value}' is not there yet: ${allowed} is allowed`);
+}
+
+/** Reads the four options; the default is a namespace of the container's own, the network one with loopback only. */
+export function hostNamespaces(options: RunOptions, problems: Problems): HostNamespaces {
+  const read = (option: string, value: string | undefined, own: string[]) =>
+    problems.attempt(() => isHost(option, value, own), false);
+  const host = {
+    network: read('--network', options.network, ['none']),
+    pid: read('--pid', options.pid, []),
+    ipc: read('--ipc', options.ipc, ['private']),
+    uts: read('--uts', options.uts, []),
+  };
+  if (host.uts && options.hostname !== undefined) {
+    problems.add("--hostname and --uts=host exclude each other: the host's name would be changed");
+  }
+  if (host.ipc && options.shmSize !== undefined) {
+    problems.add("--shm-size and --ipc=host exclude each other: the container gets the host's /dev/shm as it is");
+  }
+  if (host.pid && options.init) {
+    problems.add('--init and --pid=host exclude each other: the container has no process 1 of its own');
+  }
+  return host;
+}
+
+/** The new namespaces, as runtime-spec's linux.namespaces; the mount and cgroup ones are always the container's. */
+export function namespaces(host: HostNamespaces): Namespace[] {
+  const own: NamespaceType[] = ['mount'];
+  for (const type of ['network', 'uts', 'pid', 'ipc'] as const) if (!host[type]) own.push(type);
+  return [...own, 'cgroup' as const].map((type) => ({ type }));
+}

@@ -1,0 +1,174 @@
+/** `tinyctr run`, from options to exit status: image, spec, plan, launch, supervise, clean up. Host side. */
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { type RunningContainer, launch } from '../core/container/launch.ts';
+import { StateFolder } from '../core/container/state.ts';
+import { cgroupRoot, removeCgroup } from '../core/host/cgroup.ts';
+import { compiledFilter } from '../core/host/seccomp-cache.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import { planContainer } from '../core/plan/container.ts';
+import type { Plan } from '../core/plan/plan.ts';
+import type { Seccomp } from '../core/spec/types.ts';
+import type { Observer } from '../core/stage/stage.ts';
+import type { Image } from '../image/store.ts';
+import { type ContainerRecord, createContainer, removeContainer, writeRecord } from './containers.ts';
+import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';
+import { attachTerminal, exitCode, openStdio, superviseForeground } from './foreground.ts';
+import { hostReaders } from './host.ts';
+import type { RunOptions } from './options.ts';
+import { defaultSeccompProfile } from './seccomp-profile.ts';
+import { type ContainerSpec, containerSpec } from './spec.ts';
+
+export interface RunRequest {
+  root: string;
+  runRoot: string;
+  image: Image;
+  layersFolder: string;
+  imageName: string;
+  options: RunOptions;
+  command: readonly string[];
+  observer: Observer | undefined;
+}
+
+/** Returns the exit status of the container's command. Throws what went wrong before it ran; then nothing of it is left. */
+export async function run(request: RunRequest): Promise<number> {
+  const { root, runRoot, options } = request;
+  const { tty, interactive } = terminalWishes(options);
+  const id = randomBytes(32).toString('hex');
+  const folder = `${root}/containers/${id}`;
+  const stateFolder = `${runRoot}/${id}`;
+  const wanted = containerSpec({
+    options,
+    command: request.command,
+    image: request.image.config,
+    id,
+    rootfs: `${folder}/rootfs`,
+    terminal: tty,
+    files: { hosts: `${stateFolder}/hosts`, hostname: `${stateFolder}/hostname`, resolvConf: `${stateFolder}/resolv.conf` },
+    host: hostReaders,
+  });
+  const plan = makePlan(request, wanted, id, tty);
+  if (options.cidfile !== undefined && existsSync(options.cidfile))
+    throw new ContainerError(`${options.cidfile} exists already`, { hint: 'a cidfile is never overwritten: remove it, or give another --cidfile' });
+
+  const state = { id, pid: 0, cgroup: `${cgroupRoot()}${plan.cgroup.path}`, container: folder, remove: options.rm ?? false };
+  const states = StateFolder.create(runRoot, state);
+  const record: ContainerRecord = {
+    id,
+    name: options.name,
+    image: request.image.id,
+    imageName: request.imageName,
+    command: plan.process.args,
+    labels: wanted.labels,
+    created: new Date().toISOString(),
+    stopSignal: wanted.stopSignal,
+  };
+  try {
+    createContainer(root, record);
+  } catch (error) {
+    states.remove();
+    throw error;
+  }
+  try {
+    writeEtcFiles(stateFolder, options, wanted);
+    if (options.cidfile !== undefined) writeFileSync(options.cidfile, id, { flag: 'wx' });
+    const status = await runForeground(plan, interactive, request.observer, (pid) => states.write({ ...state, pid }));
+    if (options.rm) removeContainer(root, id);
+    else writeRecord(root, { ...record, ended: { at: new Date().toISOString(), exitCode: status } });
+    return status;
+  } catch (error) {
+    removeContainer(root, id); // it never ran
+    throw error;
+  } finally {
+    states.remove();
+  }
+}
+
+/** With stdin and stdout on a terminal and neither -i nor -t said, both are on. */
+function terminalWishes(options: RunOptions): { tty: boolean; interactive: boolean } {
+  const atTerminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
+  const silent = options.tty === undefined && options.interactive === undefined;
+  const tty = options.tty ?? (silent && atTerminal);
+  const interactive = options.interactive ?? (silent && atTerminal);
+  if (tty && interactive && process.stdin.isTTY !== true)
+    throw new ContainerError('-i with -t wants a terminal, but standard input is not one', { hint: 'leave -t away: tinyctr run -i …' });
+  return { tty, interactive };
+}
+
+function makePlan(request: RunRequest, wanted: ContainerSpec, id: string, tty: boolean): Plan {
+  const { image, root } = request;
+  const folder = `${root}/containers/${id}`;
+  const seccomp = chooseProfile(wanted);
+  return planContainer(
+    {
+      id,
+      spec: wanted.spec,
+      root: {
+        target: `${folder}/rootfs`,
+        source: {
+          kind: 'overlay',
+          layersFolder: request.layersFolder,
+          lower: image.layers,
+          upper: `${folder}/upper`,
+          work: `${folder}/work`,
+          volatile: request.options.rm ?? false, // nobody will read it after a crash
+        },
+      },
+      user: { kind: 'lookup', user: wanted.user, groupAdd: wanted.groupAdd },
+      createCwd: true,
+      init: wanted.init,
+      cgroupPath: `/tinyctr/${id}`,
+      ...(seccomp ? { seccomp: compile(seccomp, root) } : {}),
+      ...(tty ? { terminal: { rows: process.stdout.rows ?? 0, columns: process.stdout.columns ?? 0 } } : {}),
+    },
+    { permittedCapabilities: permittedCapabilities() },
+  );
+}
+
+function chooseProfile({ seccomp, spec }: ContainerSpec): Seccomp | undefined {
+  if (seccomp === 'unconfined') return undefined;
+  if (seccomp === 'default') return defaultSeccompProfile(spec.process?.capabilities?.bounding ?? []);
+  return seccomp.profile as unknown as Seccomp;
+}
+
+function compile(seccomp: Seccomp, root: string): { program: Uint8Array; flags: number } {
+  const { program, loadFlags } = compiledFilter(seccomp, `${root}/seccomp`);
+  return { program, flags: loadFlags };
+}
+
+/** CapPrm of /proc/self/status. */
+function permittedCapabilities(): bigint {
+  const line = /^CapPrm:\t([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'));
+  return BigInt(`0x${line![1]}`);
+}
+
+function readHostFile(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'utf8') : '';
+}
+
+function writeEtcFiles(folder: string, options: RunOptions, wanted: ContainerSpec): void {
+  const hostNetwork = wanted.hostNamespaces.network;
+  writeFileSync(`${folder}/hosts`, hostsFile(options.addHost, hostNetwork ? readHostFile('/etc/hosts') : undefined), { mode: 0o644 });
+  writeFileSync(`${folder}/hostname`, hostnameFile(wanted.hostname), { mode: 0o644 });
+  const dns = resolvConf({ hostFile: readHostFile('/etc/resolv.conf'), dns: options.dns, hostNetwork });
+  writeFileSync(`${folder}/resolv.conf`, dns, { mode: 0o644 });
+}
+
+async function runForeground(plan: Plan, interactive: boolean, observer: Observer | undefined, born: (pid: number) => void): Promise<number> {
+  const stdio = openStdio(plan.terminal === undefined && interactive);
+  let container: RunningContainer;
+  try {
+    container = await launch(plan, { stdio: stdio.fds, born, ...(observer ? { observer } : {}) });
+  } catch (error) {
+    stdio.discard();
+    throw error;
+  }
+  stdio.handOver();
+  const detach = container.terminal === undefined ? undefined : attachTerminal(container.terminal, interactive);
+  const status = await superviseForeground(container.pidfd);
+  await detach?.();
+  await stdio.drained();
+  await removeCgroup(container.cgroup);
+  return exitCode(status);
+}
+

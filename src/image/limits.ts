@@ -1,0 +1,39 @@
+/**
+ * How much an image may ask for before it is refused (SEC-18). Images are untrusted: a few bytes may claim gigabytes.
+ * docs/images.md lists these numbers; a test holds the two together.
+ */
+
+const MiB = 1024 * 1024;
+const GiB = 1024 * MiB;
+
+export interface Limits {
+  /** Bytes of a manifest, an index or an image configuration. */
+  documentBytes: number;
+  /** Layers of one image. */
+  layers: number;
+  /** Manifests in one index, and images in one archive. */
+  manifests: number;
+  /** Files in a saved image's archive, or entries in one layer. */
+  entries: number;
+  /** Bytes of one pax header, one long name or one map of a sparse file. */
+  headerBytes: number;
+  /** Runs of data in one sparse file. */
+  extents: number;
+  /** Bytes of one layer's archive after decompression, or of a saved image. */
+  unpackedBytes: number;
+  /** How many times larger than its compressed form an archive may grow, once it is beyond ratioFreeBytes. */
+  ratio: number;
+  ratioFreeBytes: number;
+}
+
+export const limits: Readonly<Limits> = {
+  documentBytes: 4 * MiB,
+  layers: 125,
+  manifests: 1000,
+  entries: 1_000_000,
+  headerBytes: 1 * MiB,
+  extents: 50_000,
+  unpackedBytes: 100 * GiB,
+  ratio: 200,
+  ratioFreeBytes: 1 * GiB,
+};
