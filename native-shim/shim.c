@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <signal.h>
@@ -234,4 +235,27 @@ EXPORT long tinyctr_receive(int sock, uint8_t *frame, uint32_t capacity, int32_t
 		}
 	}
 	return msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? -90 : result;
+}
+
+/*
+ * bpf(BPF_PROG_LOAD): union bpf_attr wants addresses, which JavaScript does not have. Returns a close-on-exec descriptor.
+ * With log_size 0 the verifier says nothing.
+ */
+EXPORT long tinyctr_bpf_prog_load(uint32_t type, const void *insns, uint32_t count, const char *license, char *log,
+				  uint32_t log_size)
+{
+	union bpf_attr attr;
+	memset(&attr, 0, sizeof attr);
+	attr.prog_type = type;
+	attr.insns = (uintptr_t)insns;
+	attr.insn_cnt = count;
+	attr.license = (uintptr_t)license;
+	attr.log_level = log_size > 0;
+	attr.log_size = log_size;
+	attr.log_buf = log_size > 0 ? (uintptr_t)log : 0;
+	long result;
+	do
+		result = sys3(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof attr);
+	while (result == -11 /* EAGAIN: a signal came while the verifier was at work */);
+	return result;
 }

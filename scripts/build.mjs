@@ -10,12 +10,16 @@ process.chdir(root);
 const missing = ['cc', 'make'].filter((tool) => spawnSync('sh', ['-c', `command -v ${tool}`]).status !== 0);
 if (missing.length > 0) {
   const packages = missing.map((tool) => (tool === 'cc' ? 'gcc and libc6-dev' : 'make')).join(' and ');
-  console.error(`tinyctr: ${missing.join(' and ')} not found: native-shim needs a C compiler and make; on Debian: apt-get install ${packages.replaceAll(' and ', ' ')}`);
+  console.error(
+    `tinyctr: ${missing.join(' and ')} not found: native-shim needs a C compiler and make; on Debian: apt-get install ${packages.replaceAll(' and ', ' ')}`,
+  );
   process.exit(1);
 }
 const made = spawnSync('make', ['-s', '-C', 'native-shim'], { stdio: ['ignore', 'inherit', 'inherit'] });
 if (made.status !== 0) {
-  console.error('tinyctr: native-shim could not be compiled; on Debian: apt-get install gcc libc6-dev make linux-libc-dev');
+  console.error(
+    'tinyctr: native-shim could not be compiled; on Debian: apt-get install gcc libc6-dev make linux-libc-dev',
+  );
   process.exit(1);
 }
 
@@ -30,7 +34,9 @@ await build({
   platform: 'node',
   target: 'node20.19',
   external: ['ffi-rs', '@yuuang/*', 'pino', 'tar'], // commander goes in: it is needed at every start
-  banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
   sourcemap: 'linked',
   logLevel: 'warning',
 });

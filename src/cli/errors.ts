@@ -1,7 +1,7 @@
 /** Errors become text here, and only here: what failed and why, the call below it, a proven hint; or the same as JSON. */
 import { ContainerError, SyscallError } from '../core/kernel/error.ts';
 import { UsageError } from '../engine/usage-error.ts';
-import type { Globals } from './main.ts';
+import type { Globals } from './globals.ts';
 
 /** Prints one error. Returns the exit status: 125, or 126 and 127 where the command itself is at fault. */
 export async function printError(error: unknown, globals: Globals): Promise<number> {

@@ -1,13 +1,7 @@
 /** The command line of tinyctr: global options, and one file per verb, loaded only when it is asked for. */
 import { Command, CommanderError, Option } from 'commander';
 import { printError } from './errors.ts';
-
-export interface Globals {
-  root: string;
-  runRoot: string;
-  debug: boolean;
-  logFormat: 'text' | 'json';
-}
+import type { Globals } from './globals.ts';
 
 interface VerbModule {
   define(program: Command, globals: () => Globals): void;
@@ -19,8 +13,14 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   run: { summary: 'make a container of an image and run a command in it', load: () => import('./verbs/run.ts') },
   ps: { summary: 'list containers', load: () => import('./verbs/ps.ts') },
   rm: { summary: 'remove containers that have ended', load: () => import('./verbs/rm.ts') },
-  import: { summary: 'make an image of a root filesystem: a tar file, a directory or standard input', load: () => import('./verbs/import.ts') },
-  load: { summary: 'load images from an archive of docker save, or an OCI layout', load: () => import('./verbs/load.ts') },
+  import: {
+    summary: 'make an image of a root filesystem: a tar file, a directory or standard input',
+    load: () => import('./verbs/import.ts'),
+  },
+  load: {
+    summary: 'load images from an archive of docker save, or an OCI layout',
+    load: () => import('./verbs/load.ts'),
+  },
   images: { summary: 'list images', load: () => import('./verbs/images.ts') },
   rmi: { summary: 'remove images', load: () => import('./verbs/rmi.ts') },
   inspect: { summary: 'tell all about images', load: () => import('./verbs/inspect.ts') },
@@ -34,7 +34,9 @@ function makeProgram(): Command {
     .description('A minimal container runtime that shows every step.')
     .version(version)
     .addOption(new Option('--root <folder>', 'images and containers').env('TINYCTR_ROOT').default('/var/lib/tinyctr'))
-    .addOption(new Option('--run-root <folder>', 'state of running containers').env('TINYCTR_RUN_ROOT').default('/run/tinyctr'))
+    .addOption(
+      new Option('--run-root <folder>', 'state of running containers').env('TINYCTR_RUN_ROOT').default('/run/tinyctr'),
+    )
     .option('--debug', 'log every step to standard error', false)
     .addOption(new Option('--log-format <format>', 'format of the log').choices(['text', 'json']).default('text'))
     .enablePositionalOptions()
@@ -58,7 +60,9 @@ async function main(args: string[]): Promise<void> {
   const verb = verbs[verbOf(args) ?? ''];
   const module = await verb?.load();
   module?.define(program, globals);
-  if (!module) for (const [name, { summary }] of Object.entries(verbs)) program.command(name).summary(summary).description(summary);
+  if (!module)
+    for (const [name, { summary }] of Object.entries(verbs))
+      program.command(name).summary(summary).description(summary);
   try {
     await program.parseAsync(module?.prepare?.(args, program) ?? args, { from: 'user' });
   } catch (error) {
@@ -67,4 +71,4 @@ async function main(args: string[]): Promise<void> {
   }
 }
 
-await main(process.argv.slice(2));
+void main(process.argv.slice(2));

@@ -1,12 +1,15 @@
 /** --debug: every system call of the stage, to the log. */
-import type { Observer } from '../core/stage/stage.ts';
+
 import { formatCall } from '../core/stage/format.ts';
-import type { Globals } from './main.ts';
+import type { Observer } from '../core/stage/stage.ts';
+import type { Globals } from './globals.ts';
 
 export async function debugObserver(globals: Globals): Promise<Observer> {
   const { logger } = await import('./log.ts');
   const log = logger(globals);
   if (globals.logFormat === 'json')
-    return ({ step, name, args, result, durationMs }) => log.debug({ step: step.id, syscall: name, result, durationMs }, formatCall(name, args));
-  return ({ step, name, args, result }) => process.stderr.write(`${step.id.padEnd(24)} ${formatCall(name, args)} = ${result}\n`);
+    return ({ step, name, args, result, durationMs }) =>
+      log.debug({ step: step.id, syscall: name, result, durationMs }, formatCall(name, args));
+  return ({ step, name, args, result }) =>
+    process.stderr.write(`${step.id.padEnd(24)} ${formatCall(name, args)} = ${result}\n`);
 }

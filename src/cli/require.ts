@@ -7,7 +7,9 @@ const oldest = [5, 14] as const;
 
 export function requireRoot(): void {
   if (process.getuid?.() !== 0)
-    throw new ContainerError('tinyctr needs root to make namespaces, mounts and cgroups', { hint: `sudo ${process.env.TINYCTR_LAUNCHER ?? 'tinyctr'} …` });
+    throw new ContainerError('tinyctr needs root to make namespaces, mounts and cgroups', {
+      hint: `sudo ${process.env.TINYCTR_LAUNCHER ?? 'tinyctr'} …`,
+    });
   requireKernel(release());
 }
 

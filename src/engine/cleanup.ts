@@ -2,8 +2,9 @@
  * What dead supervisors left: their containers' processes, cgroups, state folders and, for --rm, writable layers. Every
  * command does this for itself at its start, `tinyctr cleanup` tells of it. Host side.
  */
-import { killCgroup, removeCgroup } from '../core/host/cgroup.ts';
+
 import { listStates, removeUnborn, StateFolder } from '../core/container/state.ts';
+import { killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { readRecord, removeContainer, writeRecord } from './containers.ts';
 
 /** Returns the ids of the containers that were cleaned up. A living container's lock keeps us away from it. */

@@ -1,5 +1,15 @@
 /** Records of containers below <root>/containers: who they are, their writable layer, how they ended. Host side. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { ContainerError } from '../core/kernel/error.ts';
 
 export interface ContainerRecord {
@@ -41,9 +51,12 @@ function takeName(root: string, name: string, id: string): void {
     const owner = readlinkSync(nameLink(root, name));
     if (!existsSync(folderOf(root, owner))) {
       rmSync(nameLink(root, name), { force: true }); // its container died while it was made
-      return takeName(root, name, id);
+      takeName(root, name, id);
+      return;
     }
-    throw new ContainerError(`the name ${name} is in use by container ${owner.slice(0, 12)}`, { hint: `tinyctr rm ${name}, or choose another name` });
+    throw new ContainerError(`the name ${name} is in use by container ${owner.slice(0, 12)}`, {
+      hint: `tinyctr rm ${name}, or choose another name`,
+    });
   }
 }
 
@@ -80,7 +93,12 @@ export function listContainers(root: string): ContainerRecord[] {
 export function findContainer(root: string, reference: string): ContainerRecord {
   const all = listContainers(root);
   const found = all.filter(({ name, id }) => name === reference || id === reference);
-  const matches = found.length > 0 ? found : all.filter(({ id }) => /^[0-9a-f]+$/.test(reference) && id.startsWith(reference));
+  const matches =
+    found.length > 0 ? found : all.filter(({ id }) => /^[0-9a-f]+$/.test(reference) && id.startsWith(reference));
   if (matches.length === 1) return matches[0]!;
-  throw new ContainerError(matches.length > 1 ? `${reference} is the beginning of ${matches.length} container ids` : `no such container: ${reference}`);
+  throw new ContainerError(
+    matches.length > 1
+      ? `${reference} is the beginning of ${matches.length} container ids`
+      : `no such container: ${reference}`,
+  );
 }

@@ -1,5 +1,6 @@
-/** The host's devices in the container: --device, and all of /dev with --privileged. Pure. */
+/** The host's devices in the container: --device, and all of /dev with --privileged; who may use which. Pure. */
 import { posix } from 'node:path';
+import { type DeviceRule, defaultDeviceRules } from '../core/plan/device-rules.ts';
 import { checkDestination } from './bind.ts';
 import type { HostDevice, HostReaders, RunOptions } from './options.ts';
 import { type Problems, UsageError } from './usage-error.ts';
@@ -7,6 +8,19 @@ import { type Problems, UsageError } from './usage-error.ts';
 interface DeviceRequest {
   hostPath: string;
   containerPath: string;
+  /** Made of r, w and m. */
+  access: string;
+}
+
+interface RequestedDevice {
+  device: HostDevice;
+  access: string;
+}
+
+/** linux.devices and linux.resources.devices of the specification. */
+interface Devices {
+  devices: HostDevice[];
+  rules: DeviceRule[];
 }
 
 function isAccess(text: string): boolean {
@@ -25,16 +39,13 @@ function parseDevice(text: string): DeviceRequest {
   const isShort = third === undefined && second !== undefined && isAccess(second);
   const access = isShort ? second : (third ?? 'rwm');
   if (!isAccess(access)) throw new UsageError(`${option}: '${access}' is not made of r, w and m, each at most once`);
-  if (access.length < 3) {
-    throw new UsageError(`${option}: less access than rwm is not there yet: '${access}' would not be enforced`);
-  }
   const containerPath = isShort ? hostPath : (second ?? hostPath);
-  return { hostPath: posix.resolve(hostPath), containerPath: checkDestination(option, containerPath) };
+  return { hostPath: posix.resolve(hostPath), containerPath: checkDestination(option, containerPath), access };
 }
 
 /** The node or nodes to create: a directory stands for all devices below it. @throws UsageError when there is none */
-function requestedDevices(text: string, host: HostReaders): HostDevice[] {
-  const { hostPath, containerPath } = parseDevice(text);
+function requestedDevices(text: string, host: HostReaders): RequestedDevice[] {
+  const { hostPath, containerPath, access } = parseDevice(text);
   let found: HostDevice[];
   try {
     found = host.devices(hostPath);
@@ -42,11 +53,10 @@ function requestedDevices(text: string, host: HostReaders): HostDevice[] {
     throw new UsageError(`--device '${text}' can't be read: ${error instanceof Error ? error.message : error}`);
   }
   if (found.length === 0) throw new UsageError(`--device '${text}': ${hostPath} is no device, and has none below it`);
-  return found.map((device) => ({
-    ...device,
-    path: posix.resolve(containerPath, posix.relative(hostPath, device.path)),
-    fileMode: device.fileMode & 0o7777,
-  }));
+  return found.map((device) => {
+    const path = posix.resolve(containerPath, posix.relative(hostPath, device.path));
+    return { device: { ...device, path, fileMode: device.fileMode & 0o7777 }, access };
+  });
 }
 
 /** Every container has its own of these: runtime-spec's default devices, terminals and shared memory. */
@@ -60,9 +70,26 @@ function allDevices(host: HostReaders): HostDevice[] {
     .map((device) => ({ ...device, fileMode: device.fileMode & 0o7777 }));
 }
 
-/** linux.devices of the specification; of two with the same path in the container the later one counts. */
-export function devices(options: RunOptions, host: HostReaders, problems: Problems): HostDevice[] {
+/** A FIFO is no device to the kernel, u is another word for c. */
+function ruleFor({ device: { type, major, minor }, access }: RequestedDevice): DeviceRule[] {
+  return type === 'p' ? [] : [{ allow: true, type: type === 'b' ? 'b' : 'c', major, minor, access }];
+}
+
+/**
+ * Of two devices with the same path in the container the later one counts. The rules are docker's: everything with
+ * --privileged; else what every container has of its own, and --device with the access that was asked for.
+ */
+export function devices(options: RunOptions, host: HostReaders, problems: Problems): Devices {
   const all = options.privileged ? allDevices(host) : [];
   const requested = problems.each(options.device, (text) => requestedDevices(text, host)).flat();
-  return [...new Map([...all, ...requested].map((device) => [device.path, device])).values()];
+  const nodes = [...all, ...requested.map(({ device }) => device)];
+  const limited = requested.find(({ access }) => access.length < 3);
+  if (options.privileged && limited)
+    problems.add(`--device with '${limited.access}' can't be kept with --privileged, which allows every access`);
+  return {
+    devices: [...new Map(nodes.map((device) => [device.path, device])).values()],
+    rules: options.privileged
+      ? [{ allow: true, access: 'rwm' }]
+      : [{ allow: false, access: 'rwm' }, ...structuredClone(defaultDeviceRules), ...requested.flatMap(ruleFor)],
+  };
 }

@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import type { HostDevice, HostReaders } from './options.ts';
 
 const S_IFMT = 0o170000;
-const types: Record<number, HostDevice['type']> = { 0o020000: 'c', 0o060000: 'b', 0o010000: 'p' };
+const types: Record<number, HostDevice['type']> = { 4802: 'c', 14406: 'b', 2401: 'p' };
 
 function device(path: string): HostDevice | undefined {
   const { mode, rdev, uid, gid } = lstatSync(path);

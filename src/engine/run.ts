@@ -1,7 +1,7 @@
 /** `tinyctr run`, from options to exit status: image, spec, plan, launch, supervise, clean up. Host side. */
-import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { type RunningContainer, launch } from '../core/container/launch.ts';
+import { closeSync, existsSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { launch, type RunningContainer } from '../core/container/launch.ts';
 import { StateFolder } from '../core/container/state.ts';
 import { cgroupRoot, removeCgroup } from '../core/host/cgroup.ts';
 import { compiledFilter } from '../core/host/seccomp-cache.ts';
@@ -16,6 +16,7 @@ import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';
 import { attachTerminal, exitCode, openStdio, superviseForeground } from './foreground.ts';
 import { hostReaders } from './host.ts';
 import type { RunOptions } from './options.ts';
+import { resolveSeccompFile } from './seccomp-file.ts';
 import { defaultSeccompProfile } from './seccomp-profile.ts';
 import { type ContainerSpec, containerSpec } from './spec.ts';
 
@@ -34,7 +35,7 @@ export interface RunRequest {
 export async function run(request: RunRequest): Promise<number> {
   const { root, runRoot, options } = request;
   const { tty, interactive } = terminalWishes(options);
-  const id = randomBytes(32).toString('hex');
+  const id = newId();
   const folder = `${root}/containers/${id}`;
   const stateFolder = `${runRoot}/${id}`;
   const wanted = containerSpec({
@@ -44,14 +45,26 @@ export async function run(request: RunRequest): Promise<number> {
     id,
     rootfs: `${folder}/rootfs`,
     terminal: tty,
-    files: { hosts: `${stateFolder}/hosts`, hostname: `${stateFolder}/hostname`, resolvConf: `${stateFolder}/resolv.conf` },
+    files: {
+      hosts: `${stateFolder}/hosts`,
+      hostname: `${stateFolder}/hostname`,
+      resolvConf: `${stateFolder}/resolv.conf`,
+    },
     host: hostReaders,
   });
   const plan = makePlan(request, wanted, id, tty);
   if (options.cidfile !== undefined && existsSync(options.cidfile))
-    throw new ContainerError(`${options.cidfile} exists already`, { hint: 'a cidfile is never overwritten: remove it, or give another --cidfile' });
+    throw new ContainerError(`${options.cidfile} exists already`, {
+      hint: 'a cidfile is never overwritten: remove it, or give another --cidfile',
+    });
 
-  const state = { id, pid: 0, cgroup: `${cgroupRoot()}${plan.cgroup.path}`, container: folder, remove: options.rm ?? false };
+  const state = {
+    id,
+    pid: 0,
+    cgroup: `${cgroupRoot()}${plan.cgroup.path}`,
+    container: folder,
+    remove: options.rm ?? false,
+  };
   const states = StateFolder.create(runRoot, state);
   const record: ContainerRecord = {
     id,
@@ -84,6 +97,15 @@ export async function run(request: RunRequest): Promise<number> {
   }
 }
 
+/** 64 random hex digits. From the kernel itself: loading node:crypto costs 4 ms. */
+function newId(): string {
+  const bytes = Buffer.alloc(32);
+  const fd = openSync('/dev/urandom', 'r');
+  readSync(fd, bytes);
+  closeSync(fd);
+  return bytes.toString('hex');
+}
+
 /** With stdin and stdout on a terminal and neither -i nor -t said, both are on. */
 function terminalWishes(options: RunOptions): { tty: boolean; interactive: boolean } {
   const atTerminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
@@ -91,7 +113,9 @@ function terminalWishes(options: RunOptions): { tty: boolean; interactive: boole
   const tty = options.tty ?? (silent && atTerminal);
   const interactive = options.interactive ?? (silent && atTerminal);
   if (tty && interactive && process.stdin.isTTY !== true)
-    throw new ContainerError('-i with -t wants a terminal, but standard input is not one', { hint: 'leave -t away: tinyctr run -i …' });
+    throw new ContainerError('-i with -t wants a terminal, but standard input is not one', {
+      hint: 'leave -t away: tinyctr run -i …',
+    });
   return { tty, interactive };
 }
 
@@ -127,8 +151,10 @@ function makePlan(request: RunRequest, wanted: ContainerSpec, id: string, tty: b
 
 function chooseProfile({ seccomp, spec }: ContainerSpec): Seccomp | undefined {
   if (seccomp === 'unconfined') return undefined;
-  if (seccomp === 'default') return defaultSeccompProfile(spec.process?.capabilities?.bounding ?? []);
-  return seccomp.profile as unknown as Seccomp;
+  const capabilities = spec.process?.capabilities?.bounding ?? [];
+  if (seccomp === 'default') return defaultSeccompProfile(capabilities);
+  const facts = { capabilities, arch: process.arch, kernelRelease: release() };
+  return resolveSeccompFile(seccomp.profile, seccomp.path, facts);
 }
 
 function compile(seccomp: Seccomp, root: string): { program: Uint8Array; flags: number } {
@@ -148,13 +174,20 @@ function readHostFile(path: string): string {
 
 function writeEtcFiles(folder: string, options: RunOptions, wanted: ContainerSpec): void {
   const hostNetwork = wanted.hostNamespaces.network;
-  writeFileSync(`${folder}/hosts`, hostsFile(options.addHost, hostNetwork ? readHostFile('/etc/hosts') : undefined), { mode: 0o644 });
+  writeFileSync(`${folder}/hosts`, hostsFile(options.addHost, hostNetwork ? readHostFile('/etc/hosts') : undefined), {
+    mode: 0o644,
+  });
   writeFileSync(`${folder}/hostname`, hostnameFile(wanted.hostname), { mode: 0o644 });
   const dns = resolvConf({ hostFile: readHostFile('/etc/resolv.conf'), dns: options.dns, hostNetwork });
   writeFileSync(`${folder}/resolv.conf`, dns, { mode: 0o644 });
 }
 
-async function runForeground(plan: Plan, interactive: boolean, observer: Observer | undefined, born: (pid: number) => void): Promise<number> {
+async function runForeground(
+  plan: Plan,
+  interactive: boolean,
+  observer: Observer | undefined,
+  born: (pid: number) => void,
+): Promise<number> {
   const stdio = openStdio(plan.terminal === undefined && interactive);
   let container: RunningContainer;
   try {
@@ -171,4 +204,3 @@ async function runForeground(plan: Plan, interactive: boolean, observer: Observe
   await removeCgroup(container.cgroup);
   return exitCode(status);
 }
-

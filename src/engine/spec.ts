@@ -103,7 +103,6 @@ function containerProcess(
 /**
  * The specification of the container that `docker run` with these options would make.
  * Left out, because the caller knows more: HOME, process.user, linux.seccomp, linux.cgroupsPath, the init program.
- * linux.resources.devices is absent as well: there are no device rules yet.
  * @throws UsageError with everything that is wrong with the options, not only the first
  */
 export function containerSpec(input: ContainerSpecInput): ContainerSpec {
@@ -119,11 +118,11 @@ export function containerSpec(input: ContainerSpecInput): ContainerSpec {
     ...(shared.uts ? {} : { hostname }),
     mounts: mounts({ options, files: input.files, host, namespaces: shared }, problems),
   };
-  const limits = resources(options, host, problems);
+  const nodes = devices(options, host, problems);
   spec.linux = {
     namespaces: namespaces(shared),
-    devices: devices(options, host, problems),
-    ...(limits ? { resources: limits } : {}),
+    devices: nodes.devices,
+    resources: { devices: nodes.rules, ...resources(options, host, problems) },
     ...rootfsPropagation(spec),
     sysctl: sysctls(options, shared, host, problems),
     ...systemPaths(safety.hideSystemPaths, host),

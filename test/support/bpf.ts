@@ -13,16 +13,16 @@ export const ARCH = { x64: 0xc000003e, i386: 0x40000003, arm64: 0xc00000b7, arm:
 export function verdict(program: Uint8Array, call: Call): string {
   const result = evaluate(program, call);
   const data = result & 0xffff;
-  const names: Record<number, string> = {
-    [0x7fff0000]: 'allow',
-    [0x7ffc0000]: 'log',
-    [0x7ff00000]: `trace ${data}`,
-    [0x00050000]: `errno ${data}`,
-    [0x00030000]: 'trap',
-    [0x80000000]: 'kill process',
-    0: 'kill thread',
-  };
-  return names[(result & 0xffff0000) >>> 0] ?? `0x${result.toString(16)}`;
+  const names = new Map([
+    [0x7fff0000, 'allow'],
+    [0x7ffc0000, 'log'],
+    [0x7ff00000, `trace ${data}`],
+    [0x00050000, `errno ${data}`],
+    [0x00030000, 'trap'],
+    [0x80000000, 'kill process'],
+    [0, 'kill thread'],
+  ]);
+  return names.get((result & 0xffff0000) >>> 0) ?? `0x${result.toString(16)}`;
 }
 
 function evaluate(program: Uint8Array, { nr, arch = ARCH.x64, args = [] }: Call): number {

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { cleanup } from '../../engine/cleanup.ts';
 import { cleanStore } from '../../image/store.ts';
-import type { Globals } from '../main.ts';
+import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 
 export function define(program: Command, globals: () => Globals): void {

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { listStates } from '../../core/container/state.ts';
 import { cleanup } from '../../engine/cleanup.ts';
 import { type ContainerRecord, listContainers } from '../../engine/containers.ts';
-import type { Globals } from '../main.ts';
+import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 
 export function define(program: Command, globals: () => Globals): void {
@@ -34,5 +34,13 @@ function table(records: readonly ContainerRecord[], running: ReadonlySet<string>
   ]);
   const all = [['CONTAINER ID', 'IMAGE', 'COMMAND', 'CREATED', 'STATUS', 'NAMES'], ...rows];
   const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)) + 3);
-  return all.map((row) => `${row.map((cell, column) => cell.padEnd(widths[column]!)).join('').trimEnd()}\n`).join('');
+  return all
+    .map(
+      (row) =>
+        `${row
+          .map((cell, column) => cell.padEnd(widths[column]!))
+          .join('')
+          .trimEnd()}\n`,
+    )
+    .join('');
 }

@@ -4,7 +4,7 @@ import { listStates } from '../../core/container/state.ts';
 import { ContainerError } from '../../core/kernel/error.ts';
 import { cleanup } from '../../engine/cleanup.ts';
 import { findContainer, removeContainer } from '../../engine/containers.ts';
-import type { Globals } from '../main.ts';
+import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 
 export function define(program: Command, globals: () => Globals): void {
@@ -19,7 +19,10 @@ export function define(program: Command, globals: () => Globals): void {
       const running = new Set(listStates(runRoot));
       const found = references.map((reference) => findContainer(root, reference));
       const alive = found.find(({ id }) => running.has(id));
-      if (alive) throw new ContainerError(`container ${alive.id.slice(0, 12)} is running`, { hint: 'end it first; nothing was removed' });
+      if (alive)
+        throw new ContainerError(`container ${alive.id.slice(0, 12)} is running`, {
+          hint: 'end it first; nothing was removed',
+        });
       for (const [i, { id }] of found.entries()) {
         removeContainer(root, id);
         process.stdout.write(`${references[i]}\n`);

@@ -3,9 +3,9 @@ import { type Command, Option } from 'commander';
 import { cleanup } from '../../engine/cleanup.ts';
 import type { RunOptions } from '../../engine/options.ts';
 import { run } from '../../engine/run.ts';
-import { ensureImage, layersFolder } from '../../image/store.ts';
 import { UsageError } from '../../engine/usage-error.ts';
-import type { Globals } from '../main.ts';
+import { ensureImage, layersFolder } from '../../image/store.ts';
+import type { Globals } from '../globals.ts';
 import { debugObserver } from '../observe.ts';
 import { requireRoot } from '../require.ts';
 
@@ -43,20 +43,31 @@ const notYet = [
 ];
 
 /** docker's options that are left out on purpose. */
-const never = ['--gpus <what>', '--link <container>', '--storage-opt <option>', '--isolation <kind>', '--mac-address <address>', '--ip <address>', '--volume-driver <name>'];
+const never = [
+  '--gpus <what>',
+  '--link <container>',
+  '--storage-opt <option>',
+  '--isolation <kind>',
+  '--mac-address <address>',
+  '--ip <address>',
+  '--volume-driver <name>',
+];
 
 /**
  * docker's --tty=false is commander's --no-tty. Only words before the image are options of ours.
  */
 export function prepare(args: readonly string[], program: Command): string[] {
   const command = program.commands.find((c) => c.name() === 'run')!;
-  const takesValue = (word: string) => !word.includes('=') && [...program.options, ...command.options].some((o) => (o.long === word || o.short === word) && o.required);
+  const takesValue = (word: string) =>
+    !word.includes('=') &&
+    [...program.options, ...command.options].some((o) => (o.long === word || o.short === word) && o.required);
   const out: string[] = [];
   let words = 0;
   for (let i = 0; i < args.length; i++) {
     const word = args[i]!;
     const set = /^--([a-z-]+)=(true|false|1|0)$/.exec(word);
-    if (words < 2 && set && flags.includes(set[1]!)) out.push(set[2] === 'true' || set[2] === '1' ? `--${set[1]}` : `--no-${set[1]}`);
+    if (words < 2 && set && flags.includes(set[1]!))
+      out.push(set[2] === 'true' || set[2] === '1' ? `--${set[1]}` : `--no-${set[1]}`);
     else out.push(word);
     if (takesValue(word) && words < 2) {
       if (i + 1 < args.length) out.push(args[++i]!);

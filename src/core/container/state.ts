@@ -3,7 +3,17 @@
  * The lock (flock(2)) is held by the process that supervises; when that dies, however, the kernel lets go of it, and
  * whoever gets the lock next knows that the container is an orphan.
  */
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { syscall } from '../host/syscall.ts';
 import { LOCK_EX, LOCK_NB } from '../kernel/constants.ts';
 import { ContainerError } from '../kernel/error.ts';
@@ -92,7 +102,8 @@ export function listStates(runRoot: string): string[] {
 export function removeUnborn(runRoot: string): void {
   for (const name of listFolder(runRoot)) {
     const pid = /^\.new-([0-9]+)-/.exec(name)?.[1];
-    if (pid && !statSync(`/proc/${pid}`, { throwIfNoEntry: false })) rmSync(`${runRoot}/${name}`, { recursive: true, force: true });
+    if (pid && !statSync(`/proc/${pid}`, { throwIfNoEntry: false }))
+      rmSync(`${runRoot}/${name}`, { recursive: true, force: true });
   }
 }
 

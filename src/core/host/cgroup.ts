@@ -41,7 +41,8 @@ export function createCgroup(plan: CgroupPlan): string {
     });
   }
   try {
-    for (const { file, value, option } of plan.files) writeLimit(folder, file, value, option);
+    for (const { file, value, option, ifPresent } of plan.files)
+      if (!ifPresent || existsSync(`${folder}/${file}`)) writeLimit(folder, file, value, option);
   } catch (error) {
     rmdirSync(folder);
     throw error;

@@ -15,7 +15,7 @@ export interface MountInfo {
   superOptions: string[];
 }
 
-const unescape = (text: string): string =>
+const unescapeOctal = (text: string): string =>
   text.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
 
 export function parseMountinfo(text: string): MountInfo[] {
@@ -28,12 +28,12 @@ export function parseMountinfo(text: string): MountInfo[] {
       return {
         id: Number(fields[0]),
         parent: Number(fields[1]),
-        root: unescape(fields[3]!),
-        mountPoint: unescape(fields[4]!),
+        root: unescapeOctal(fields[3]!),
+        mountPoint: unescapeOctal(fields[4]!),
         options: fields[5]!.split(','),
         optionalFields: fields.slice(6, separator),
         fstype: fields[separator + 1]!,
-        source: unescape(fields[separator + 2]!),
+        source: unescapeOctal(fields[separator + 2]!),
         superOptions: fields[separator + 3]?.split(',') ?? [],
       };
     });

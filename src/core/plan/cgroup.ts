@@ -1,7 +1,7 @@
 /** Limits of the spec as cgroup v2 files. Pure. Source: runtime-spec config-linux.md "Control groups", the kernel's cgroup-v2.rst. */
 import { ContainerError } from '../kernel/error.ts';
 import type { Resources } from '../spec/types.ts';
-import type { CgroupPlan } from './plan.ts';
+import type { CgroupFile, CgroupPlan } from './plan.ts';
 
 /** cpu.shares (2 to 262144, default 1024) to cpu.weight (1 to 10000, default 100): the quadratic formula of runc 1.3 and crun 1.23. */
 export function cpuSharesToWeight(shares: number): number {
@@ -15,11 +15,12 @@ const orMax = (limit: number): string => (limit < 0 ? 'max' : String(limit));
 
 /** Limits that this part of the runtime does not write yet are refused, never dropped. */
 export function planCgroup(path: string, resources: Resources): CgroupPlan {
-  const files: { controller: string; file: string; value: string; option: string }[] = [];
+  const files: CgroupFile[] = [];
   const { memory, cpu, pids } = resources;
-  for (const key of ['reservation', 'swap'] as const)
-    if (memory?.[key])
-      throw new ContainerError(`memory.${key} is not there yet`, { specPointer: `/linux/resources/memory/${key}` });
+  if (memory?.reservation)
+    throw new ContainerError('memory.reservation is not there yet', {
+      specPointer: '/linux/resources/memory/reservation',
+    });
   for (const key of ['cpus', 'mems'] as const)
     if (cpu?.[key])
       throw new ContainerError(`cpu.${key} is not there yet`, { specPointer: `/linux/resources/cpu/${key}` });
@@ -27,6 +28,11 @@ export function planCgroup(path: string, resources: Resources): CgroupPlan {
     throw new ContainerError('unified is not there yet', { specPointer: '/linux/resources/unified' });
   if (memory?.limit)
     files.push({ controller: 'memory', file: 'memory.max', value: orMax(memory.limit), option: 'memory limit' });
+  if (memory?.swap && memory.limit) {
+    // OCI's swap is memory and swap together; a kernel without swap has no file for it, and nothing to limit.
+    const value = memory.swap < 0 ? 'max' : String(memory.swap - memory.limit);
+    files.push({ controller: 'memory', file: 'memory.swap.max', value, option: 'swap limit', ifPresent: true });
+  }
   if (cpu?.shares)
     files.push({
       controller: 'cpu',

@@ -117,5 +117,15 @@ export interface CgroupPlan {
   /** Below the root of the cgroup v2 hierarchy, with a leading slash. */
   path: string;
   /** Written before the first process is born there. */
-  files: readonly { controller: string; file: string; value: string; option: string }[];
+  files: readonly CgroupFile[];
+}
+
+export interface CgroupFile {
+  controller: string;
+  file: string;
+  value: string;
+  /** What the user knows it by. */
+  option: string;
+  /** Skip it where the kernel has no such file. */
+  ifPresent?: boolean;
 }

@@ -13,6 +13,9 @@ import { ArchiveError } from '../tar/header.ts';
 import { readArchive } from '../tar/reader.ts';
 import { TreeWriter } from './writer.ts';
 
+/** Decompressed data that may wait while an earlier piece is being written. */
+const BYTES_AHEAD = 4 * 1024 * 1024;
+
 export interface UnpackedLayer {
   /** Of the archive without compression: 'sha256:…', what an image's rootfs.diff_ids has. */
   diffId: string;
@@ -60,18 +63,19 @@ export async function decompress(
   const metered = meter(source, raw);
   const start = await firstBytes(metered);
   const decompressor = makeDecompressor(start);
-  const sink = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      try {
-        plain.add(chunk);
-        if (decompressor) checkGrowth(raw.bytes, plain.bytes, limits);
-        take(chunk);
-        done();
-      } catch (error) {
-        done(error as Error);
-      }
-    },
-  });
+  const takeOne = (chunk: Buffer, done: (error?: Error) => void) => {
+    try {
+      plain.add(chunk);
+      if (decompressor) checkGrowth(raw.bytes, plain.bytes, limits);
+      take(chunk);
+      done();
+    } catch (error) {
+      done(error as Error);
+    }
+  };
+  // Not at once, but after the decompressor's thread has been given its next piece: the two then work side by side.
+  const write = (chunk: Buffer, _: unknown, done: (error?: Error) => void) => void setImmediate(takeOne, chunk, done);
+  const sink = new Writable({ write, highWaterMark: BYTES_AHEAD });
   const whole = Readable.from(prepend(start, metered), { objectMode: false, highWaterMark: 1 });
   try {
     await (decompressor ? pipeline(whole, decompressor, sink) : pipeline(whole, sink));

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { defaultDeviceRules } from '../../../src/core/plan/device-rules.ts';
 import type { RunOptions } from '../../../src/engine/options.ts';
 import { device, fakeHost, problemOf, specOf } from './support.ts';
 
@@ -16,6 +17,7 @@ const host = fakeHost({
     ],
   },
 });
+const rulesOf = (options: Partial<RunOptions>) => specOf(options, { host }).spec.linux!.resources!.devices!;
 const devicesOf = (options: Partial<RunOptions>) => specOf(options, { host }).spec.linux?.devices;
 
 describe('--device', () => {
@@ -24,6 +26,7 @@ describe('--device', () => {
     ['/dev/fuse:/dev/x', '/dev/x'],
     ['/dev/fuse:rwm', '/dev/fuse'],
     ['/dev/fuse:/dev/x:mrw', '/dev/x'],
+    ['/dev/fuse:r', '/dev/fuse'],
     ['/dev/../dev/fuse', '/dev/fuse'],
   ])('reads %s', (text, path) => {
     expect(devicesOf({ device: [text] })).toEqual([
@@ -45,8 +48,6 @@ describe('--device', () => {
     ['/dev/fuse:x', "'x' is not an absolute path"],
     ['/dev/fuse:/x:rwx', "'rwx' is not made of"],
     ['/dev/fuse:/x:rr', "'rr' is not made of"],
-    ['/dev/fuse:r', 'not there yet'],
-    ['/dev/fuse:/x:rw', 'not there yet'],
     ['/dev/gone', "can't be read: ENOENT"],
     ['/etc', 'is no device, and has none below it'],
   ])('refuses %s', (text, reason) => {
@@ -72,5 +73,37 @@ describe('devices', () => {
       ['/dev/timer', 229],
       ['/dev/by-id/x', 1],
     ]);
+  });
+});
+
+describe('device rules', () => {
+  const byDefault = [{ allow: false, access: 'rwm' }, ...defaultDeviceRules];
+  const fuse = { allow: true, type: 'c', major: 10, minor: 229 };
+
+  it("allow the container's own devices, and any node to be made", () => {
+    expect(rulesOf({})).toEqual(byDefault);
+    expect(rulesOf({ capAdd: ['ALL'] })).toEqual(byDefault);
+  });
+
+  it('allow each --device the access asked for, or all', () => {
+    const rules = rulesOf({ device: ['/dev/fuse:/dev/x', '/dev/fuse:r', '/dev/snd:/dev/snd:rw'] });
+    expect(rules.slice(byDefault.length)).toEqual([
+      { ...fuse, access: 'rwm' },
+      { ...fuse, access: 'r' },
+      { ...fuse, access: 'rw' },
+      { ...fuse, minor: 1, access: 'rw' },
+    ]);
+  });
+
+  it('are for block devices as well, and not for FIFOs', () => {
+    const rules = rulesOf({ device: ['/dev:/dev/all:rw'] }).filter(({ access }) => access === 'rw');
+    expect(rules).toContainEqual({ allow: true, type: 'b', major: 8, minor: 0, access: 'rw' });
+    expect(new Set(rules.map(({ type }) => type))).toEqual(new Set(['b', 'c']));
+  });
+
+  it('allow everything with --privileged, which can keep no less', () => {
+    expect(rulesOf({ privileged: true, device: ['/dev/fuse'] })).toEqual([{ allow: true, access: 'rwm' }]);
+    const problem = problemOf(() => rulesOf({ privileged: true, device: ['/dev/fuse:rw'] }));
+    expect(problem).toContain("--device with 'rw' can't be kept with --privileged");
   });
 });

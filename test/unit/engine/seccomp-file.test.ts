@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { resolveSeccompFile } from '../../../src/engine/seccomp-file.ts';
+import { UsageError } from '../../../src/engine/usage-error.ts';
 
 const facts = { capabilities: ['CAP_CHOWN', 'CAP_KILL'], arch: 'x64', kernelRelease: '6.12.3-cloud-amd64' };
 const allow = { names: ['read'], action: 'SCMP_ACT_ALLOW' };
@@ -92,7 +93,10 @@ describe("docker's additions", () => {
 });
 
 test("podman's errno names", () => {
-  const profile = { defaultErrno: 'ENOSYS', syscalls: [{ names: ['read'], action: 'SCMP_ACT_ERRNO', errno: 'EACCES' }] };
+  const profile = {
+    defaultErrno: 'ENOSYS',
+    syscalls: [{ names: ['read'], action: 'SCMP_ACT_ERRNO', errno: 'EACCES' }],
+  };
   expect(resolve(profile)).toMatchObject({ defaultErrnoRet: 38, syscalls: [{ errnoRet: 13 }] });
   expect(resolve({ defaultErrno: 'ENOSYS', defaultErrnoRet: 38 }).defaultErrnoRet).toBe(38);
 });
@@ -119,7 +123,10 @@ describe('errors', () => {
     [{ syscalls: [allow, 'read'] }, '/syscalls/1 is "read", not an object'],
     [{ syscalls: [{ ...allow, names: [1] }] }, '/syscalls/0/names/0 is 1, not a string'],
     [{ syscalls: [{ ...allow, name: 'read' }] }, '/syscalls/0 has both name and names; one of them is allowed'],
-    [{ syscalls: [{ ...allow, action: 'SCMP_ACT_NOTIFY' }] }, `/syscalls/0/action is "SCMP_ACT_NOTIFY", not one of ${actions}`],
+    [
+      { syscalls: [{ ...allow, action: 'SCMP_ACT_NOTIFY' }] },
+      `/syscalls/0/action is "SCMP_ACT_NOTIFY", not one of ${actions}`,
+    ],
     [
       { syscalls: [{ ...allow, exclude: {} }] },
       '/syscalls/0/exclude is no field of the format; allowed are names, name, action, errnoRet, errno, args, comment, includes, excludes',
@@ -133,7 +140,7 @@ describe('errors', () => {
       '/syscalls/0/includes/minKernel is "4.8.1", not MAJOR.MINOR, such as "4.8"',
     ],
     [
-      { syscalls: [{ ...allow, args: [{ ...arg, value: 18446744073709551615 }] }] },
+      { syscalls: [{ ...allow, args: [{ ...arg, value: 2 ** 64 }] }] },
       '/syscalls/0/args/0/value is 18446744073709552000, not a whole number up to 2^53 - 1',
     ],
     [{ syscalls: [{ ...allow, args: [{ ...arg, index: undefined }] }] }, '/syscalls/0/args/0/index is missing'],
@@ -142,12 +149,12 @@ describe('errors', () => {
       '/syscalls/0/args/1/op is "==", not one of SCMP_CMP_NE, SCMP_CMP_LT, SCMP_CMP_LE, SCMP_CMP_EQ, SCMP_CMP_GE, SCMP_CMP_GT, SCMP_CMP_MASKED_EQ',
     ],
   ])('%j', (profile, message) => {
-    expect(() => resolve(profile)).toThrow(new Error(`seccomp profile p.json: ${message}`));
+    expect(() => resolve(profile)).toThrow(new UsageError(`seccomp profile p.json: ${message}`));
   });
 
   test.each([[null], [[]], ['text'], [7]])('%j is no profile', (profile) => {
     const message = `seccomp profile p.json: / is ${JSON.stringify(profile)}, not an object`;
-    expect(() => resolveSeccompFile(profile, 'p.json', facts)).toThrow(new Error(message));
+    expect(() => resolveSeccompFile(profile, 'p.json', facts)).toThrow(new UsageError(message));
   });
 
   test('a faulty rule is one even if its conditions leave it out', () => {

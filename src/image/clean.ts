@@ -1,0 +1,95 @@
+/** Removes what nobody needs: folders of dead processes, layers that no image has, half-written records. Host side. */
+import { closeSync, existsSync, openSync, readdirSync, renameSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { O_DIRECTORY, O_RDONLY } from '../core/kernel/constants.ts';
+import { configsFolder, imagesFolder, layersFolder, namesFolder } from './layout.ts';
+import { tryLock, withStoreLock } from './lock.ts';
+import { listIds, listImages } from './store.ts';
+import { removeTree } from './unpack/remove-tree.ts';
+import { keptLayers, WORK_PREFIX } from './work.ts';
+
+/** A layer on its way out; a prefix that cleanStore knows. */
+const GONE_PREFIX = `${WORK_PREFIX}gone-`;
+
+/**
+ * After a crash: removes the folders of dead processes, and then all that is unused. Costs one listing of a folder when
+ * there was no crash. Returns the names of what was removed.
+ */
+export function cleanStore(root: string): string[] {
+  if (!existsSync(layersFolder(root)) || workFolders(root).length === 0) return [];
+  const dead = withStoreLock(root, () => workFolders(root).flatMap((name) => claim(root, name) ?? []));
+  removeClaimed(root, dead);
+  return dead.length === 0 ? [] : [...dead.map(({ name }) => name), ...removeUnused(root)];
+}
+
+/**
+ * Removes every layer that neither an image nor a process at work needs, and configurations without an image. Returns
+ * the names of the removed layers. Throws ContainerError, removing nothing, when an image's record can't be read.
+ */
+export function removeUnused(root: string): string[] {
+  const gone = withStoreLock(root, () => {
+    const needed = new Set(listImages(root).flatMap((image) => image.layers));
+    for (const layer of keptLayers(root)) needed.add(layer);
+    removeStrayFiles(root);
+    const layers = readdirSync(layersFolder(root)).filter((name) => /^[a-f0-9]{32}$/.test(name) && !needed.has(name));
+    return layers.flatMap((layer) => hide(root, layer) ?? []);
+  });
+  removeClaimed(root, gone);
+  return gone.map(({ name }) => name.slice(GONE_PREFIX.length));
+}
+
+/** A folder to be removed, locked by this process so that no other removes it as well. */
+interface Claimed {
+  name: string;
+  fd: number;
+}
+
+/** Out of sight at once; removing takes time, and others need the lock. If this process dies, another one takes over. */
+function hide(root: string, layer: string): Claimed | undefined {
+  const name = GONE_PREFIX + layer;
+  renameSync(join(layersFolder(root), layer), join(layersFolder(root), name));
+  return claim(root, name);
+}
+
+/**
+ * The lock of a folder whose owner is dead; undefined when he lives. Call it with the store's lock: an owner has locked
+ * his folder before he gives that lock back.
+ */
+function claim(root: string, name: string): Claimed | undefined {
+  let fd: number;
+  try {
+    fd = openSync(join(layersFolder(root), name), O_RDONLY | O_DIRECTORY);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined; // its owner has just removed it
+    throw error;
+  }
+  if (tryLock(fd)) return { name, fd };
+  closeSync(fd);
+  return undefined;
+}
+
+function removeClaimed(root: string, claimed: readonly Claimed[]): void {
+  const layersFd = openSync(layersFolder(root), O_RDONLY | O_DIRECTORY);
+  try {
+    for (const { name } of claimed) removeTree(layersFd, name);
+  } finally {
+    closeSync(layersFd);
+    for (const { fd } of claimed) closeSync(fd);
+  }
+}
+
+function workFolders(root: string): string[] {
+  return readdirSync(layersFolder(root)).filter((name) => name.startsWith(WORK_PREFIX));
+}
+
+/** Files are written under the lock: one that begins with a dot was left by a process that died while writing it. */
+function removeStrayFiles(root: string): void {
+  const ids = new Set(listIds(root));
+  const stray = (folder: string, isStray: (name: string) => boolean) => {
+    for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' }))
+      if (isStray(file.slice(file.lastIndexOf('/') + 1))) unlinkSync(join(folder, file));
+  };
+  stray(configsFolder(root), (name) => !ids.has(name));
+  stray(imagesFolder(root), (name) => name.startsWith('.'));
+  stray(namesFolder(root), (name) => /^\.[:@]/.test(name));
+}

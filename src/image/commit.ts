@@ -1,0 +1,52 @@
+/**
+ * Makes an image of layers that are in the store: configuration, record, names, in this order, so that whatever is
+ * visible is complete. Host side.
+ */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { readImageDocument } from './config.ts';
+import { configsFolder, ensureStore, imageFile, layerName, nameFile, writeWhole } from './layout.ts';
+import { withStoreLock } from './lock.ts';
+import { familiarName, type Reference } from './reference.ts';
+import type { Image, ImageRecord, LayerRecord } from './store.ts';
+
+/** `configuration` is the document byte by byte; `content` its layers in order, each kept by the caller's Work. */
+export function commitImage(
+  root: string,
+  configuration: Buffer,
+  content: LayerRecord[],
+  references: readonly Reference[],
+): Image {
+  ensureStore(root);
+  const record = makeRecord(configuration, content);
+  withStoreLock(root, () => {
+    writeWhole(join(configsFolder(root), record.id), configuration);
+    writeWhole(imageFile(root, record.id), `${JSON.stringify(record, null, 2)}\n`);
+    for (const reference of references) writeWhole(nameFile(root, reference), `sha256:${record.id}\n`);
+  });
+  return { ...record, names: references.map(familiarName) };
+}
+
+function makeRecord(configuration: Buffer, content: LayerRecord[]): ImageRecord {
+  const { config, architecture, variant, os, created } = readImageDocument(configuration, "the image's configuration");
+  const record: ImageRecord = {
+    id: createHash('sha256').update(configuration).digest('hex'),
+    architecture,
+    os,
+    created,
+    size: content.reduce((sum, layer) => sum + layer.size, 0),
+    config,
+    layers: stackedOnce(content.map((layer) => layerName(layer.diffId))),
+    content,
+  };
+  if (variant !== undefined) record.variant = variant;
+  return record;
+}
+
+/**
+ * Overlayfs refuses the same directory twice. The highest occurrence is enough: whatever the lower one would show, the
+ * higher one shows or hides itself.
+ */
+export function stackedOnce(layers: readonly string[]): string[] {
+  return layers.filter((layer, i) => layers.lastIndexOf(layer) === i);
+}
