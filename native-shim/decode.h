@@ -62,9 +62,12 @@ static inline struct request *decode_request(uint8_t *frame, size_t got)
 	}
 	for (uint32_t i = 0; i < request->calls; i++) {
 		struct call *call = &request_calls(request)[i];
-		if (call->pointers >> 6 || call->zero || call->flags & ~CALL_FORKS)
+		if (call->pointers >> 6 || call->references >> 6 || call->pointers & call->references ||
+		    call->flags & ~CALL_FORKS)
 			return NULL;
 		for (int arg = 0; arg < 6; arg++) {
+			if (call->references >> arg & 1 && call->args[arg] >= i)
+				return NULL;
 			if (!(call->pointers >> arg & 1))
 				continue;
 			if (call->args[arg] >= length)

@@ -43,8 +43,8 @@ struct request {
 struct call {
 	uint32_t nr;
 	uint16_t flags;
-	uint8_t pointers; /* bit i set: args[i] is an offset into the data */
-	uint8_t zero;
+	uint8_t pointers;   /* bit i set: args[i] is an offset into the data */
+	uint8_t references; /* bit i set: args[i] stands for the result of that earlier call of the frame */
 	uint64_t args[6];
 	uint16_t tolerated[2]; /* errnos that don't stop the frame; 0 for none */
 	int32_t serve_fd;

@@ -105,8 +105,11 @@ static void perform(const struct request *request)
 	uint32_t done = 0, failed = 0;
 	page->frame++;
 	while (done < request->calls && !failed) {
-		const struct call *call = &request_calls(request)[done];
-		const uint64_t *a = call->args;
+		struct call *call = &request_calls(request)[done];
+		uint64_t *a = call->args;
+		for (int arg = 0; arg < 6; arg++)
+			if (call->references >> arg & 1)
+				a[arg] = results[a[arg]];
 		page->call = done;
 		page->phase = PHASE_STARTED;
 		long result = sys6(call->nr, a[0], a[1], a[2], a[3], a[4], a[5]);

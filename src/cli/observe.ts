@@ -11,5 +11,5 @@ export async function debugObserver(globals: Globals): Promise<Observer> {
     return ({ step, name, args, result, durationMs }) =>
       log.debug({ step: step.id, syscall: name, result, durationMs }, formatCall(name, args));
   return ({ step, name, args, result }) =>
-    process.stderr.write(`${step.id.padEnd(24)} ${formatCall(name, args)} = ${result}\n`);
+    writeSync(2, `${step.id.padEnd(24)} ${formatCall(name, args)} = ${result}\n`); // not process.stderr: Node would make it non-blocking for the container
 }

@@ -2,7 +2,7 @@
  * The process at the terminal supervises: it passes bytes and signals on, waits for the end, and gives the terminal back
  * as it found it. Host side.
  */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { constants as os } from 'node:os';
 import { isatty, ReadStream } from 'node:tty';
@@ -22,27 +22,32 @@ export interface Stdio {
 }
 
 /**
- * Files, pipes and sockets are passed on as they are. A terminal of the caller is not: the container could read the
- * keyboard through it and change its settings; it gets a pipe, and bytes are carried over.
+ * A terminal of the caller's is not passed on: the container could read the keyboard through it and change its settings.
+ * Nor is a socket: nobody could open /dev/stdout (unix(7), ENXIO on open). Both are replaced by pipes.
+ */
+function needsRelay(fd: number): boolean {
+  return isatty(fd) || fstatSync(fd).isSocket();
+}
+
+/**
+ * Files and pipes are passed on as they are, and then process.stdin, stdout and stderr may not be touched: Node would
+ * make them non-blocking, for the container too. Otherwise bytes are carried over.
  */
 export function openStdio(interactive: boolean): Stdio {
   const opened: number[] = [];
   const ours: number[] = [];
   const relays: (() => Promise<void>)[] = [];
-  const output = (fd: number, stream: NodeJS.WriteStream): HostFd => {
-    if (!isatty(fd)) return fd as HostFd;
+  let stopInput = () => {};
+  const output = (fd: 1 | 2): HostFd => {
+    if (!needsRelay(fd)) return fd as HostFd;
     const [readEnd, writeEnd] = pipe();
     opened.push(writeEnd);
     ours.push(readEnd);
-    relays.push(() => {
-      const source = new Socket({ fd: readEnd, readable: true, writable: false });
-      source.on('data', (chunk) => stream.write(chunk));
-      return new Promise((resolve) => source.once('close', resolve));
-    });
+    relays.push(() => relayOutput(readEnd, fd === 1 ? process.stdout : process.stderr));
     return writeEnd;
   };
   const input = (): HostFd => {
-    if (interactive && !isatty(0)) return 0 as HostFd;
+    if (interactive && !needsRelay(0)) return 0 as HostFd;
     if (!interactive) {
       const fd = openSync('/dev/null', 'r') as HostFd;
       opened.push(fd);
@@ -52,13 +57,11 @@ export function openStdio(interactive: boolean): Stdio {
     opened.push(readEnd);
     ours.push(writeEnd);
     relays.push(async () => {
-      const sink = new Socket({ fd: writeEnd, readable: false, writable: true });
-      sink.on('error', () => process.stdin.pause()); // EPIPE: the container has closed its input
-      process.stdin.pipe(sink);
+      stopInput = relayInput(writeEnd);
     });
     return readEnd;
   };
-  const fds: Stdio['fds'] = [input(), output(1, process.stdout), output(2, process.stderr)];
+  const fds: Stdio['fds'] = [input(), output(1), output(2)];
   let running: Promise<void>[] = [];
   return {
     fds,
@@ -70,9 +73,31 @@ export function openStdio(interactive: boolean): Stdio {
       for (const fd of [...opened, ...ours]) closeSync(fd);
     },
     async drained() {
+      stopInput();
       await Promise.all(running);
     },
   };
+}
+
+/** Resolves when the container's end is closed. Owns `readEnd`. */
+function relayOutput(readEnd: HostFd, sink: NodeJS.WriteStream): Promise<void> {
+  const source = new Socket({ fd: readEnd, readable: true, writable: false });
+  sink.once('error', () => source.destroy()); // EPIPE: nobody reads this any more, and the container is to notice
+  source.pipe(sink, { end: false });
+  return new Promise((resolve) => source.once('close', () => resolve()));
+}
+
+/** Owns `writeEnd`. Returns a function that lets go of standard input. */
+function relayInput(writeEnd: HostFd): () => void {
+  const sink = new Socket({ fd: writeEnd, readable: false, writable: true });
+  const stop = () => {
+    process.stdin.unpipe(sink).pause();
+    sink.destroy();
+  };
+  sink.once('error', stop); // EPIPE: the container has closed its input
+  process.stdin.once('error', stop);
+  process.stdin.pipe(sink);
+  return stop;
 }
 
 /** Between the caller's terminal (raw meanwhile) and the container's. Owns `master`. Returns a function that waits for the last byte. */
@@ -89,6 +114,7 @@ export function attachTerminal(master: HostFd, interactive: boolean): () => Prom
       process.stdout.once('drain', () => terminal.resume());
     }
   });
+  process.stdout.once('error', () => terminal.destroy()); // EPIPE: nobody sees it; the container gets SIGHUP
   const resize = () => process.stdout.isTTY && setWindowSize(master, process.stdout.rows, process.stdout.columns);
   process.on('SIGWINCH', resize);
   const restore = () => {
@@ -120,7 +146,7 @@ export async function superviseForeground(pidfd: HostFd): Promise<ExitStatus> {
   const handlers = forwarded.map((name) => {
     const handler = () => {
       if ((name === 'SIGINT' || name === 'SIGTERM') && ++insisted === 3) {
-        process.stderr.write('tinyctr: the third signal: the container ignores it as process 1 may, so it is killed\n');
+        writeSync(2, 'tinyctr: the third signal: the container ignores it as process 1 may, so it is killed\n');
         sendSignal(pidfd, os.signals.SIGKILL);
       } else sendSignal(pidfd, os.signals[name]);
     };

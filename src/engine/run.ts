@@ -1,5 +1,6 @@
 /** `tinyctr run`, from options to exit status: image, spec, plan, launch, supervise, clean up. Host side. */
 import { closeSync, existsSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { release } from 'node:os';
 import { launch, type RunningContainer } from '../core/container/launch.ts';
 import { StateFolder } from '../core/container/state.ts';
@@ -108,11 +109,11 @@ function newId(): string {
 
 /** With stdin and stdout on a terminal and neither -i nor -t said, both are on. */
 function terminalWishes(options: RunOptions): { tty: boolean; interactive: boolean } {
-  const atTerminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
+  const atTerminal = isatty(0) && isatty(1); // not process.stdin: Node would make a pipe non-blocking, for the container too
   const silent = options.tty === undefined && options.interactive === undefined;
   const tty = options.tty ?? (silent && atTerminal);
   const interactive = options.interactive ?? (silent && atTerminal);
-  if (tty && interactive && process.stdin.isTTY !== true)
+  if (tty && interactive && !isatty(0))
     throw new ContainerError('-i with -t wants a terminal, but standard input is not one', {
       hint: 'leave -t away: tinyctr run -i …',
     });

@@ -13,8 +13,10 @@ export interface Limits {
   layers: number;
   /** Manifests in one index, and images in one archive. */
   manifests: number;
-  /** Files in a saved image's archive, or entries in one layer. */
+  /** Entries in one layer. */
   entries: number;
+  /** Entries in the archive of a saved image. */
+  savedFiles: number;
   /** Bytes of one pax header, one long name or one map of a sparse file. */
   headerBytes: number;
   /** Runs of data in one sparse file. */
@@ -31,6 +33,7 @@ export const limits: Readonly<Limits> = {
   layers: 125,
   manifests: 1000,
   entries: 1_000_000,
+  savedFiles: 50_000,
   headerBytes: 1 * MiB,
   extents: 50_000,
   unpackedBytes: 100 * GiB,

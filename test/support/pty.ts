@@ -5,8 +5,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, constants, openSync } from 'node:fs';
 import { ReadStream } from 'node:tty';
-import { setWindowSize } from '../../src/core/host/terminal.ts';
 import { rawSyscall, syscall } from '../../src/core/host/syscall.ts';
+import { setWindowSize } from '../../src/core/host/terminal.ts';
 import * as k from '../../src/core/kernel/constants.ts';
 import type { HostFd } from '../../src/core/stage/stage.ts';
 
@@ -106,7 +106,8 @@ export class Pty {
         this.seen += found.index + found[0].length;
         done(() => resolve(found));
       };
-      const fail = () => done(() => reject(new Error(`the screen does not show ${pattern}: ${this.screen.slice(-2000)}`)));
+      const fail = () =>
+        done(() => reject(new Error(`the screen does not show ${pattern}: ${this.screen.slice(-2000)}`)));
       const timer = setTimeout(fail, timeoutMs);
       this.watchers.add(look);
       void this.ended.then(() => look());

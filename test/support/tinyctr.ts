@@ -69,13 +69,7 @@ export class Engine {
   private images = 0;
 
   /** The program and the global options, for whoever starts it by himself. */
-  readonly command: readonly string[] = [
-    `${checkout}/bin/tinyctr`,
-    '--root',
-    this.root,
-    '--run-root',
-    this.runRoot,
-  ];
+  readonly command: readonly string[] = [`${checkout}/bin/tinyctr`, '--root', this.root, '--run-root', this.runRoot];
 
   run(...words: string[]): Promise<Result> {
     return this.runWith({}, ...words);

@@ -5,6 +5,7 @@
 import { closeSync, fstatSync, readFileSync } from 'node:fs';
 import { closeFd, createCgroup, openCgroup, removeCgroup } from '../host/cgroup.ts';
 import { destroy } from '../host/child.ts';
+import { attachDeviceRules } from '../host/device-filter.ts';
 import { openNamespaces, withPidNamespace } from '../host/namespaces.ts';
 import { type SpawnedStage, spawnStage } from '../host/spawn.ts';
 import { nativeFolder } from '../host/syscall.ts';
@@ -58,6 +59,7 @@ function start(
   const spawn = () => spawnStage({ namespaces: plan.namespaces.clone, cgroupFd, stdio: options.stdio });
   let spawned: SpawnedStage;
   try {
+    if (plan.cgroup.devices) attachDeviceRules(cgroupFd, plan.cgroup.devices.program);
     spawned = withPidNamespace(plan.namespaces.join, namespaces, spawn);
   } finally {
     closeFd(cgroupFd);

@@ -1,6 +1,7 @@
 /** Which file is executed: what execvp(3) would choose, looked up before privileges are given away, so that errors are clear (E3). */
 import * as k from '../kernel/constants.ts';
 import { ContainerError } from '../kernel/error.ts';
+import type { FileStatus } from '../kernel/structs.ts';
 import type { ProcessPlan } from '../plan/plan.ts';
 import type { Stage } from '../stage/stage.ts';
 import type { ContainerUser } from './user.ts';
@@ -20,18 +21,18 @@ export function findCommand(stage: Stage, plan: ProcessPlan, user: ContainerUser
   });
   const envp = plan.env.some((e) => e.startsWith('HOME=')) ? plan.env : [...plan.env, `HOME=${user.home}`];
   const name = plan.args[0]!;
-  const path = name.includes('/') ? name : searchPath(stage, name, envp);
-  checkExecutable(stage, name, path);
-  return { path, argv: plan.args, envp };
+  if (!name.includes('/')) return { path: searchPath(stage, name, envp), argv: plan.args, envp };
+  checkExecutable(stage, name);
+  return { path: name, argv: plan.args, envp };
 }
 
 function searchPath(stage: Stage, name: string, envp: readonly string[]): string {
   const path = envp.findLast((entry) => entry.startsWith('PATH='))?.slice(5) ?? '';
-  const candidates = path.split(':').map((folder) => `${folder === '' ? '.' : folder}/${name}`);
-  const found = candidates.find((candidate) => {
-    const status = name !== '' && stage.statx(k.AT_FDCWD, candidate, 0);
-    return status && (status.mode & k.S_IFMT) === k.S_IFREG && (status.mode & 0o111) !== 0;
-  });
+  const candidates = name === '' ? [] : path.split(':').map((folder) => `${folder === '' ? '.' : folder}/${name}`);
+  const statuses = stage.statx_paths(candidates);
+  const isProgram = (status: FileStatus | undefined) =>
+    status && (status.mode & k.S_IFMT) === k.S_IFREG && (status.mode & 0o111) !== 0;
+  const found = candidates.find((_, i) => isProgram(statuses[i]));
   if (!found)
     throw new ContainerError(`exec: ${JSON.stringify(name)}: executable file not found in $PATH`, {
       exitCode: 127,
@@ -40,8 +41,8 @@ function searchPath(stage: Stage, name: string, envp: readonly string[]): string
   return found;
 }
 
-function checkExecutable(stage: Stage, name: string, path: string): void {
-  const status = stage.statx(k.AT_FDCWD, path, 0);
+function checkExecutable(stage: Stage, name: string): void {
+  const [status] = stage.statx_paths([name]);
   if (!status) throw new ContainerError(`exec: ${JSON.stringify(name)}: no such file or directory`, { exitCode: 127 });
   const type = status.mode & k.S_IFMT;
   if (type === k.S_IFDIR)
@@ -55,7 +56,7 @@ function checkExecutable(stage: Stage, name: string, path: string): void {
       `exec: ${JSON.stringify(name)}: permission denied: its mode 0${(status.mode & 0o7777).toString(8)} has no x`,
       {
         exitCode: 126,
-        hint: `chmod +x ${path}`,
+        hint: `chmod +x ${name}`,
       },
     );
 }

@@ -2,7 +2,7 @@
 import * as k from '../kernel/constants.ts';
 import { ContainerError } from '../kernel/error.ts';
 import type { HostFd, Stage, StageFd } from '../stage/stage.ts';
-import { ensureTarget, exists, resolveWithoutLinks } from './resolve.ts';
+import { ensureTarget, NO_LINKS, resolveInRoot } from './resolve.ts';
 
 export interface Terminal {
   /** The container's end. */
@@ -18,16 +18,16 @@ export function openTerminal(stage: Stage, root: StageFd, size: { rows: number; 
     without: 'a link in the image could put another file in the place of /dev/console',
     see: ['pts(4)', 'TIOCGPTPEER(2const)', 'CVE-2025-52565'],
   });
-  const ptmx = resolveWithoutLinks(stage, root, '/dev/pts/ptmx', k.O_RDWR | k.O_NOCTTY);
-  if (!exists(ptmx) || stage.fstatfs_type(ptmx) !== k.DEVPTS_SUPER_MAGIC)
+  const ptmx = resolveInRoot(stage, root, '/dev/pts/ptmx', k.O_RDWR | k.O_NOCTTY, NO_LINKS);
+  if (!stage.exists(ptmx) || stage.fstatfs_type(ptmx) !== k.DEVPTS_SUPER_MAGIC)
     throw new ContainerError('a terminal needs a devpts on /dev/pts in the container');
   stage.unlockpt(ptmx);
   if (size.rows > 0 && size.columns > 0) stage.tiocswinsz(ptmx, size.rows, size.columns);
   const peer = stage.tiocgptpeer(ptmx);
   const master = stage.send_fd(ptmx);
-  const console = ensureTarget(stage, root, '/dev/console', 'file', resolveWithoutLinks);
-  const [copy] = stage.open_tree_all([peer]);
-  stage.move_mount(copy!, console);
-  for (const fd of [copy!, console, ptmx]) stage.close(fd);
+  const console = ensureTarget(stage, root, '/dev/console', 'file', NO_LINKS);
+  const copy = stage.clone(peer);
+  stage.move_mount(copy, console);
+  for (const fd of [copy, console, ptmx]) stage.close(fd);
   return { peer, master };
 }

@@ -60,11 +60,6 @@ export function initContainer(stage: Stage, plan: Plan, descriptors: InitDescrip
   });
   if (plan.namespaces.newCgroup) stage.unshare(k.CLONE_NEWCGROUP);
 
-  stage.step({
-    id: 'mounts.binds',
-    why: 'what comes from the host is opened first, while the mounts are still the host’s and no container file could redirect a path',
-    see: ['open_tree(2)', 'mount_namespaces(7)'],
-  });
   const binds = openBinds(stage, plan.mounts);
 
   stage.step({

@@ -1,66 +1,53 @@
 /** The mounts of the spec, in its order: each made detached, then moved onto a descriptor found inside the root. */
 import * as k from '../kernel/constants.ts';
-import { ContainerError, SyscallError } from '../kernel/error.ts';
+import { ContainerError, type SyscallError } from '../kernel/error.ts';
+import type { FileStatus } from '../kernel/structs.ts';
 import type { BindPlan, FilesystemPlan, MountPlan } from '../plan/plan.ts';
-import type { Stage, StageFd } from '../stage/stage.ts';
-import { ensureTarget, resolveInRoot, resolveWithoutLinks } from './resolve.ts';
+import type { Stage, StageFd, Step } from '../stage/stage.ts';
+import { ensureTarget, IN_ROOT, NO_LINKS } from './resolve.ts';
 
 interface OpenBind {
   tree: StageFd;
-  /** S_IFDIR and so on. */
-  type: number;
+  directory: boolean;
 }
 
 /** Detached copies of the bind sources, by plan. A source that is not there is an error: none is ever created (E4). */
 export function openBinds(stage: Stage, mounts: readonly MountPlan[]): Map<MountPlan, OpenBind> {
-  const binds = new Map<MountPlan, OpenBind>();
-  for (const mount of mounts) {
-    if (mount.kind !== 'bind') continue;
-    const tree = openBind(stage, mount);
-    binds.set(mount, { tree, type: stage.statx(tree, '')!.mode & k.S_IFMT });
-  }
-  return binds;
+  const binds = mounts.filter((mount) => mount.kind === 'bind');
+  const trees = binds.map((bind) => {
+    stage.step({
+      id: `bind ${bind.target}`,
+      why: 'what comes from the host is opened first, while the mounts are still the host’s and no container file could redirect a path',
+      see: ['open_tree(2)', 'mount_namespaces(7)'],
+      explain: (error) => sourceError(bind, error),
+    });
+    return openBind(stage, bind);
+  });
+  const statuses = stage.statx_all(trees);
+  return new Map(binds.map((bind, i) => [bind, { tree: trees[i]!, directory: isDirectory(statuses[i]) }]));
 }
+
+const isDirectory = (status: FileStatus | undefined): boolean => ((status?.mode ?? 0) & k.S_IFMT) === k.S_IFDIR;
 
 function openBind(stage: Stage, bind: BindPlan): StageFd {
-  try {
-    const tree = stage.open_tree(k.AT_FDCWD, bind.source, k.OPEN_TREE_CLONE | (bind.recursive ? k.AT_RECURSIVE : 0));
-    if (bind.set || bind.clear)
-      stage.mount_setattr(tree, { set: bind.set, clear: bind.clear, recursive: bind.attributesRecursive });
-    const propagation = bind.propagation || k.MS_PRIVATE;
-    stage.mount_setattr(tree, { propagation, recursive: bind.propagationRecursive || !bind.propagation });
-    stage.flush();
-    return tree;
-  } catch (error) {
-    if (!(error instanceof SyscallError)) throw error;
-    const reason = error.code === 'ENOENT' ? 'it does not exist' : error.facts.call;
-    throw new ContainerError(`can't bind ${bind.source} on ${bind.target}: ${reason}`, {
-      specPointer: bind.specPointer,
-      hint:
-        error.code === 'ENOENT'
-          ? `tinyctr never creates the source; make it first: mkdir -p ${bind.source}`
-          : undefined,
-      cause: error,
-    });
-  }
+  const tree = stage.open_tree(k.AT_FDCWD, bind.source, k.OPEN_TREE_CLONE | (bind.recursive ? k.AT_RECURSIVE : 0));
+  if (bind.set || bind.clear)
+    stage.mount_setattr(tree, { set: bind.set, clear: bind.clear, recursive: bind.attributesRecursive });
+  const recursive = bind.propagationRecursive || !bind.propagation;
+  stage.mount_setattr(tree, { propagation: bind.propagation || k.MS_PRIVATE, recursive });
+  return tree;
 }
 
-export function attachMount(
-  stage: Stage,
-  root: StageFd,
-  mount: MountPlan,
-  binds: ReadonlyMap<MountPlan, OpenBind>,
-): void {
-  stage.step({
-    id: `mount ${mount.target}`,
-    why:
-      mount.kind === 'bind'
-        ? `the host’s ${mount.source} appears as ${mount.target}`
-        : (reasons[mount.fstype] ?? `a new ${mount.fstype}`),
-    see: ['move_mount(2)', 'config.md: Mounts'],
-  });
-  if (mount.kind === 'bind') attachBind(stage, root, mount, binds.get(mount)!);
-  else mountFilesystem(stage, root, mount);
+function sourceError(bind: BindPlan, error: SyscallError): ContainerError {
+  const missing = error.facts.syscall === 'open_tree' && error.code === 'ENOENT';
+  return new ContainerError(
+    `can't bind ${bind.source} on ${bind.target}: ${missing ? 'it does not exist' : error.code}`,
+    {
+      specPointer: bind.specPointer,
+      hint: missing ? `tinyctr never creates the source; make it first: mkdir -p ${bind.source}` : undefined,
+      cause: error,
+    },
+  );
 }
 
 const reasons: Record<string, string> = {
@@ -72,9 +59,28 @@ const reasons: Record<string, string> = {
   tmpfs: 'files in memory, gone with the container',
 };
 
-function mountFilesystem(stage: Stage, root: StageFd, mount: FilesystemPlan): void {
+export function attachMount(
+  stage: Stage,
+  root: StageFd,
+  mount: MountPlan,
+  binds: ReadonlyMap<MountPlan, OpenBind>,
+): void {
+  const step: Step = {
+    id: `mount ${mount.target}`,
+    why:
+      mount.kind === 'bind'
+        ? `the host’s ${mount.source} appears as ${mount.target}`
+        : (reasons[mount.fstype] ?? `a new ${mount.fstype}`),
+    see: ['move_mount(2)', 'config.md: Mounts'],
+  };
+  if (mount.kind === 'bind') attachBind(stage, step, root, mount, binds.get(mount)!);
+  else mountFilesystem(stage, step, root, mount);
+}
+
+function mountFilesystem(stage: Stage, step: Step, root: StageFd, mount: FilesystemPlan): void {
+  stage.step({ ...step, explain: (error) => targetError(mount, error) });
   const linkless = mount.fstype === 'proc' || mount.fstype === 'sysfs';
-  const target = ensureTarget(stage, root, mount.target, 'directory', linkless ? resolveWithoutLinks : resolveInRoot);
+  const target = ensureTarget(stage, root, mount.target, 'directory', linkless ? NO_LINKS : IN_ROOT);
   const context = stage.fsopen(mount.fstype);
   stage.fsconfig_set_string(context, 'source', mount.source);
   for (const [key, value] of mount.parameters) {
@@ -88,20 +94,42 @@ function mountFilesystem(stage: Stage, root: StageFd, mount: FilesystemPlan): vo
   for (const fd of [target, context, detached]) stage.close(fd);
 }
 
-function attachBind(stage: Stage, root: StageFd, bind: BindPlan, { tree, type }: OpenBind): void {
-  const directory = type === k.S_IFDIR;
-  const target = ensureTarget(stage, root, bind.target, directory ? 'directory' : 'file');
-  const there = stage.statx(target, '')!.mode & k.S_IFMT;
-  if ((there === k.S_IFDIR) !== directory) {
-    const [source, destination] = directory ? ['a directory', 'a file'] : ['a file', 'a directory'];
-    throw new ContainerError(
-      `can't bind ${bind.source} on ${bind.target}: the source is ${source}, in the container there is ${destination}`,
-      {
-        specPointer: bind.specPointer,
-      },
-    );
-  }
+function attachBind(stage: Stage, step: Step, root: StageFd, bind: BindPlan, { tree, directory }: OpenBind): void {
+  let target: StageFd | undefined;
+  stage.step({
+    ...step,
+    explain: (error) => typeError(stage, bind, directory, target, error) ?? targetError(bind, error),
+  });
+  target = ensureTarget(stage, root, bind.target, directory ? 'directory' : 'file');
   stage.move_mount(tree, target);
   stage.close(target);
   stage.close(tree);
+}
+
+/** A file can't be mounted on a directory, nor the other way round (E4). */
+function typeError(stage: Stage, bind: BindPlan, directory: boolean, target: StageFd | undefined, error: SyscallError) {
+  if (error.facts.syscall !== 'move_mount' || !target || isDirectory(stage.fstat(target)) === directory)
+    return undefined;
+  const [source, destination] = directory ? ['a directory', 'a file'] : ['a file', 'a directory'];
+  return new ContainerError(
+    `can't bind ${bind.source} on ${bind.target}: the source is ${source}, in the container there is ${destination}`,
+    { specPointer: bind.specPointer, cause: error },
+  );
+}
+
+const onTheWay = ['mkdirat', 'mknodat', 'openat2'];
+
+function targetError(mount: MountPlan, error: SyscallError): ContainerError {
+  const { syscall } = error.facts;
+  const at = { specPointer: mount.specPointer, cause: error };
+  if (!onTheWay.includes(syscall))
+    return new ContainerError(`can't mount ${mount.target}: ${syscall} fails with ${error.code}`, at);
+  if (error.code === 'ELOOP')
+    return new ContainerError(`${mount.target} in the container is, or leads through, a symbolic link: refused`, at);
+  const reasons: Record<string, string> = {
+    ENOENT: 'a link on the way leads nowhere',
+    ENOTDIR: 'a file is in the way',
+    EROFS: 'the file system it would lie in is read-only',
+  };
+  return new ContainerError(`the mount point ${mount.target} can't be made: ${reasons[error.code] ?? error.code}`, at);
 }

@@ -1,6 +1,6 @@
 /** What is written to /proc goes through a procfs of our own that is mounted nowhere: no file of the container can redirect it (SEC-07). */
 import * as k from '../kernel/constants.ts';
-import { ContainerError, SyscallError } from '../kernel/error.ts';
+import { ContainerError, type SyscallError } from '../kernel/error.ts';
 import type { Plan } from '../plan/plan.ts';
 import type { Stage, StageFd } from '../stage/stage.ts';
 
@@ -18,31 +18,30 @@ function writeFile(stage: Stage, proc: StageFd, path: string, value: string): vo
   const fd = stage.openat2(proc, path, k.O_WRONLY, k.RESOLVE_BENEATH | k.RESOLVE_NO_MAGICLINKS | k.RESOLVE_NO_XDEV);
   stage.write(fd, value);
   stage.close(fd);
-  stage.flush();
 }
 
 export function writeSysctls(stage: Stage, sysctls: Plan['sysctls']): void {
   if (sysctls.length === 0) return;
-  stage.step({
-    id: 'sysctls',
-    why: 'settings of the kernel that exist once per namespace',
-    see: ['sysctl(8)', 'config-linux.md: Sysctl', 'CVE-2025-52881'],
-  });
   const proc = openProc(stage);
   for (const { path, value } of sysctls) {
-    try {
-      writeFile(stage, proc, `sys/${path}`, value);
-    } catch (error) {
-      if (!(error instanceof SyscallError)) throw error;
-      const reason =
-        error.code === 'ENOENT' ? 'this kernel has no such setting' : `the kernel refuses ${JSON.stringify(value)}`;
-      throw new ContainerError(`sysctl ${path.replaceAll('/', '.')}: ${reason}`, {
-        specPointer: '/linux/sysctl',
-        cause: error,
-      });
-    }
+    stage.step({
+      id: `sysctl ${path.replaceAll('/', '.')}`,
+      why: 'a setting of the kernel that exists once per namespace',
+      see: ['sysctl(8)', 'config-linux.md: Sysctl', 'CVE-2025-52881'],
+      explain: (error) => sysctlError(path, value, error),
+    });
+    writeFile(stage, proc, `sys/${path}`, value);
   }
   stage.close(proc);
+}
+
+function sysctlError(path: string, value: string, error: SyscallError): ContainerError {
+  const reason =
+    error.code === 'ENOENT' ? 'this kernel has no such setting' : `the kernel refuses ${JSON.stringify(value)}`;
+  return new ContainerError(`sysctl ${path.replaceAll('/', '.')}: ${reason}`, {
+    specPointer: '/linux/sysctl',
+    cause: error,
+  });
 }
 
 export function writeOomScore(stage: Stage, score: number | undefined): void {

@@ -4,7 +4,7 @@
  */
 import { CAP_SYS_ADMIN, capabilityNames } from '../plan/capabilities.ts';
 import type { ProcessPlan } from '../plan/plan.ts';
-import type { Stage, StageFd } from '../stage/stage.ts';
+import { type Stage, StageFd } from '../stage/stage.ts';
 import type { Command } from './command.ts';
 import type { Terminal } from './console.ts';
 import type { ContainerUser } from './user.ts';
@@ -134,6 +134,6 @@ function takeTerminal(stage: Stage, { terminal, user, pipes }: ProcessInput): vo
     stage.close(terminal.peer);
   } else {
     // Pipes become the user's, so that /dev/stdout can be opened by name; files and terminals of the caller don't.
-    for (const fd of pipes) stage.fchownat(fd as StageFd, '', user.uid, -1);
+    for (const fd of pipes) stage.fchownat(new StageFd(fd), '', user.uid, -1);
   }
 }

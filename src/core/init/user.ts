@@ -3,7 +3,7 @@ import * as k from '../kernel/constants.ts';
 import { ContainerError } from '../kernel/error.ts';
 import type { UserPlan } from '../plan/plan.ts';
 import type { Stage, StageFd } from '../stage/stage.ts';
-import { exists, resolveInRoot } from './resolve.ts';
+import { resolveInRoot } from './resolve.ts';
 
 export interface ContainerUser {
   uid: number;
@@ -21,29 +21,39 @@ export function lookUpUser(stage: Stage, root: StageFd, user: UserPlan): Contain
     why: 'names and home directories are the container’s: its passwd and group files are read as text',
     see: ['passwd(5)', 'group(5)', 'CVE-2026-30892'],
   });
-  const passwd = readEntries(stage, root, 'etc/passwd', 7);
-  if (user.kind === 'ids') return { ...user, home: homeOf(passwd, user.uid) };
-  return resolveUser(user.user, user.groupAdd, passwd, readEntries(stage, root, 'etc/group', 4));
+  const [passwd, group] = readFiles(stage, root, ['etc/passwd', 'etc/group']);
+  if (user.kind === 'ids') return { ...user, home: homeOf(entries(passwd!, 7), user.uid) };
+  return resolveUser(user.user, user.groupAdd, entries(passwd!, 7), entries(group!, 4));
 }
 
-/** Lines of colon-separated fields; a missing file has none. Refuses what is no regular file: a FIFO would block for ever. */
-function readEntries(stage: Stage, root: StageFd, path: string, fields: number): string[][] {
-  const fd = resolveInRoot(stage, root, path, k.O_RDONLY | k.O_NONBLOCK | k.O_NOCTTY);
-  if (!exists(fd)) return [];
-  const status = stage.statx(fd, '')!;
-  if ((status.mode & k.S_IFMT) !== k.S_IFREG || status.size > MAX_FILE)
-    throw new ContainerError(`/${path} in the container is not a regular file of at most 1 MiB: refused`);
+/** Lines of colon-separated fields. */
+function entries(text: string, fields: number): string[][] {
+  return text
+    .split('\n')
+    .map((line) => line.split(':'))
+    .filter((entry) => entry.length >= fields);
+}
+
+/** Their texts; a missing one is empty. Refuses what is no regular file: without O_NONBLOCK a FIFO would block for ever. */
+function readFiles(stage: Stage, root: StageFd, paths: readonly string[]): string[] {
+  const fds = paths.map((path) => resolveInRoot(stage, root, path, k.O_RDONLY | k.O_NONBLOCK | k.O_NOCTTY));
+  const statuses = stage.statx_all(fds);
+  for (const [i, status] of statuses.entries())
+    if (status && ((status.mode & k.S_IFMT) !== k.S_IFREG || status.size > MAX_FILE))
+      throw new ContainerError(`/${paths[i]} in the container is not a regular file of at most 1 MiB: refused`);
+  return fds.map((fd, i) => (statuses[i] ? readText(stage, fd, statuses[i].size) : ''));
+}
+
+function readText(stage: Stage, fd: StageFd, size: number): string {
   const chunks: Buffer[] = [];
-  for (let size = 0; size < MAX_FILE; ) {
-    const chunk = Buffer.from(stage.read(fd, 32768));
+  for (let left = size; left > 0; ) {
+    const chunk = stage.read(fd, Math.min(left, 32768));
     if (chunk.length === 0) break;
-    size += chunk.length;
+    left -= chunk.length;
     chunks.push(chunk);
-    if (chunk.length < 32768 && size >= status.size) break;
   }
   stage.close(fd);
-  const lines = Buffer.concat(chunks).toString('utf8').split('\n');
-  return lines.map((line) => line.split(':')).filter((entry) => entry.length >= fields);
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** A decimal id, or undefined: "0x0", "+0", " 0", "1e3" and numbers beyond 2^32 - 2 are none. */

@@ -1,6 +1,7 @@
 /** Limits of the spec as cgroup v2 files. Pure. Source: runtime-spec config-linux.md "Control groups", the kernel's cgroup-v2.rst. */
 import { ContainerError } from '../kernel/error.ts';
 import type { Resources } from '../spec/types.ts';
+import { defaultDeviceRules, deviceProgram, deviceRulesInWords } from './device-rules.ts';
 import type { CgroupFile, CgroupPlan } from './plan.ts';
 
 /** cpu.shares (2 to 262144, default 1024) to cpu.weight (1 to 10000, default 100): the quadratic formula of runc 1.3 and crun 1.23. */
@@ -49,5 +50,8 @@ export function planCgroup(path: string, resources: Resources): CgroupPlan {
     });
   if (pids)
     files.push({ controller: 'pids', file: 'pids.max', value: orMax(pids.limit), option: 'limit of processes' });
-  return { path, files };
+  // The container's own devices are always allowed, as runc and crun have it: clients send no more than "deny all".
+  const rules = [...(resources.devices ?? []), ...defaultDeviceRules];
+  const program = deviceProgram(rules);
+  return program ? { path, files, devices: { program, words: deviceRulesInWords(rules) } } : { path, files };
 }

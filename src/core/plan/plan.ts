@@ -118,6 +118,8 @@ export interface CgroupPlan {
   path: string;
   /** Written before the first process is born there. */
   files: readonly CgroupFile[];
+  /** eBPF that decides about device nodes, and the same in words; absent where everything is allowed. */
+  devices?: { program: Uint8Array; words: readonly string[] };
 }
 
 export interface CgroupFile {

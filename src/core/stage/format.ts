@@ -1,6 +1,6 @@
 /** Prints a system call the way strace does: flags by name, memory in short. Pure. */
 import * as constants from '../kernel/constants.ts';
-import type { Arg } from './protocol.ts';
+import type { Arg, Memory, Reference } from './protocol.ts';
 
 type ArgFormat = (value: number | bigint) => string;
 
@@ -75,12 +75,13 @@ const formats: Record<string, readonly (ArgFormat | undefined)[]> = {
   umask: [octal],
 };
 
-function formatMemory(arg: Exclude<Arg, number | bigint | null>): string {
+function formatMemory(arg: Memory | Reference): string {
   if (typeof arg === 'string') return JSON.stringify(arg);
   if (arg instanceof Uint8Array) return `[${arg.length} bytes]`;
   if ('strings' in arg)
     return `[${arg.strings.length > 8 ? `${arg.strings.length} strings` : arg.strings.map((s) => JSON.stringify(s)).join(', ')}]`;
   if ('struct' in arg) return '{…}';
+  if ('resultOf' in arg) return `result of call ${arg.resultOf}`;
   return 'out' in arg ? `[${arg.out} bytes]` : `[${arg.inout.length} bytes]`;
 }
 

@@ -31,8 +31,11 @@ export type LinkedStruct = { struct: Uint8Array; pointers: readonly { at: number
 
 export type Memory = string | Uint8Array | OutMemory | StringArray | LinkedStruct;
 
-/** One argument of a system call: an integer, NULL, or memory that travels with the frame. */
-export type Arg = number | bigint | null | Memory;
+/** The result of an earlier call of the same frame, by its index. */
+export type Reference = { resultOf: number };
+
+/** One argument of a system call: an integer, NULL, memory that travels with the frame, or a result still to come. */
+export type Arg = number | bigint | null | Memory | Reference;
 
 export interface WireCall {
   nr: number;
@@ -133,8 +136,12 @@ export function encodeFrame(calls: readonly WireCall[], descriptors: number): Fr
   const dataLength = outOffset + data.outLength + 8; // the last byte must be 0
   const head = sizes.request + callBytes.length + data.relocations.length * sizes.relocation;
   const length = head + dataLength;
-  if (calls.length > MAX_CALLS || data.relocations.length > MAX_RELOCATIONS || length > MAX_FRAME)
-    throw new RangeError(`arguments and environment of ${length} bytes: a frame holds at most ${MAX_FRAME}`);
+  checkLimit('bytes of arguments and environment', length, MAX_FRAME);
+  checkLimit('calls', calls.length, MAX_CALLS);
+  checkLimit('strings and pointers', data.relocations.length, MAX_RELOCATIONS);
+  checkLimit('descriptors', descriptors, MAX_DESCRIPTORS);
+  const reply = sizes.reply + 8 * calls.length + 4 * MAX_DESCRIPTORS + data.outLength;
+  checkLimit('bytes to come back', reply, MAX_REPLY);
   const bytes = Buffer.alloc(length);
   const header = [
     PROTOCOL_MAGIC,
@@ -154,14 +161,24 @@ export function encodeFrame(calls: readonly WireCall[], descriptors: number): Fr
   return { bytes, outs: data.outs.map((out) => ({ call: out.call, at: out.at, length: out.bytes.length })) };
 }
 
+function checkLimit(what: string, found: number, most: number): void {
+  if (found > most) throw new RangeError(`${found} ${what} are too many for one frame to the stage: at most ${most}`);
+}
+
 function encodeCall(bytes: Buffer, index: number, call: WireCall, data: DataBuilder): void {
+  checkLimit('arguments of a call', call.args.length, 6);
+  checkLimit('tolerated errnos of a call', call.tolerated.length, 2);
   const at = index * sizes.call;
   let pointers = 0;
+  let references = 0;
   for (const [i, arg] of call.args.entries()) {
     const argAt = at + 8 + 8 * i;
     if (arg === null) continue;
     if (typeof arg === 'number' || typeof arg === 'bigint') {
-      bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(arg)), argAt);
+      bytes.writeBigInt64LE(BigInt.asIntN(64, BigInt(arg)), argAt);
+    } else if (typeof arg === 'object' && 'resultOf' in arg) {
+      references |= 1 << i;
+      bytes.writeUInt32LE(arg.resultOf, argAt);
     } else {
       pointers |= 1 << i;
       data.add(arg, index, (offset) => bytes.writeBigUInt64LE(BigInt(offset), argAt));
@@ -170,6 +187,7 @@ function encodeCall(bytes: Buffer, index: number, call: WireCall, data: DataBuil
   bytes.writeUInt32LE(call.nr, at);
   bytes.writeUInt16LE(call.serveFd === undefined ? 0 : CALL_FORKS, at + 4);
   bytes.writeUInt8(pointers, at + 6);
+  bytes.writeUInt8(references, at + 7);
   bytes.writeUInt16LE(call.tolerated[0] ?? 0, at + 56);
   bytes.writeUInt16LE(call.tolerated[1] ?? 0, at + 58);
   bytes.writeInt32LE(call.serveFd ?? -1, at + 60);

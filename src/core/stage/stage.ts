@@ -22,11 +22,16 @@ import {
   type Reply,
   STAGE_SOCKET_FD,
   type StagePage,
-  type WireCall,
 } from './protocol.ts';
 
-/** A descriptor of the stage's, not of the host's. */
-export type StageFd = number & { readonly __stageFd: true };
+/** A descriptor of the stage's, not of the host's. Its number is known once its frame has come back; until then it can be used all the same. */
+export class StageFd {
+  /** -errno where the errno was tolerated. */
+  number: number | undefined;
+  constructor(number?: number) {
+    this.number = number;
+  }
+}
 /** A descriptor of this process, on the host's side. */
 export type HostFd = number & { readonly __hostFd: true };
 
@@ -39,6 +44,8 @@ export interface Step {
   without?: string;
   /** Man pages, OCI clauses, CVEs. */
   see?: readonly string[];
+  /** What a failure of one of its calls means, if that can be said better; may ask the stage, which still answers. */
+  explain?: (error: SyscallError) => Error | undefined;
 }
 
 /** The way to the stage and back; src/core/host/wire.ts is the real one. */
@@ -58,9 +65,13 @@ export type Observer = (event: {
   durationMs: number;
 }) => void;
 
+type StageArg = Arg | StageFd;
+
 interface QueuedCall {
   name: SyscallName;
-  args: readonly Arg[];
+  args: readonly StageArg[];
+  /** Gets the result as its number. */
+  fd: StageFd | undefined;
   tolerated: readonly string[];
   step: Step;
   serveFd?: number;
@@ -82,6 +93,9 @@ export class StageGone extends Error {
     this.page = page;
   }
 }
+
+/** A descriptor that never came about is shown as -1. */
+const plainArg = (arg: StageArg): Arg => (arg instanceof StageFd ? (arg.number ?? -1) : arg);
 
 const numbers = syscallNumbers(process.arch);
 const nothing = Buffer.alloc(0);
@@ -119,51 +133,56 @@ export class Stage {
 
   // --- the queue
 
-  private post(name: SyscallName, args: readonly Arg[], tolerated: readonly string[] = []): void {
+  private post(name: SyscallName, args: readonly StageArg[], tolerated: readonly string[] = [], fd?: StageFd): void {
     const place: { stack?: string } = {};
     Error.captureStackTrace(place, this.post);
-    this.queue.push({ name, args, tolerated, step: this.current, place });
-    if (!this.held && (this.observer || this.queue.length >= MAX_CALLS)) this.flush();
+    this.queue.push({ name, args, tolerated, fd, step: this.current, place });
+    if (!this.held && (this.observer || this.queue.length >= MAX_CALLS)) this.outcomes = this.flush();
   }
 
-  private call(
-    name: SyscallName,
-    args: readonly Arg[],
-    tolerated: readonly string[] = [],
-    descriptors: HostFd[] = [],
-  ): Outcome {
+  /** A call that makes a descriptor. */
+  private open(name: SyscallName, args: readonly StageArg[], tolerated: readonly string[] = []): StageFd {
+    const fd = new StageFd();
+    this.post(name, args, tolerated, fd);
+    return fd;
+  }
+
+  /** A call whose result is needed now. */
+  private call(name: SyscallName, args: readonly StageArg[], tolerated: readonly string[] = []): Outcome {
     if (this.held) throw new Error(`${name} needs an answer, but the last frame is being held`);
     this.post(name, args, tolerated);
-    return this.lastObserved ?? this.flush(descriptors)!;
+    return (this.observer ? this.outcomes : this.flush()).at(-1)!;
   }
 
-  /** The same call for many arguments, in one frame. */
-  private callAll(name: SyscallName, all: readonly (readonly Arg[])[], tolerated: readonly string[] = []): Outcome[] {
-    if (this.observer) return all.map((args) => this.call(name, args, tolerated));
-    this.flush();
+  /** The same call for many arguments, in one frame if nobody watches. */
+  private callAll(name: SyscallName, all: readonly (readonly StageArg[])[], tolerated: readonly string[]): Outcome[] {
     const outcomes: Outcome[] = [];
     for (let start = 0; start < all.length; start += AT_ONCE) {
-      for (const args of all.slice(start, start + AT_ONCE)) this.post(name, args, tolerated);
-      outcomes.push(...this.flushAll([]));
+      const some = all.slice(start, start + AT_ONCE);
+      if (this.observer) for (const args of some) outcomes.push(this.call(name, args, tolerated));
+      else {
+        for (const args of some) this.post(name, args, tolerated);
+        outcomes.push(...this.flush().slice(-some.length));
+      }
     }
     return outcomes;
   }
 
-  private lastObserved: Outcome | undefined;
-
-  /** Sends what waits. Returns the outcome of the last call. */
-  flush(descriptors: readonly HostFd[] = []): Outcome | undefined {
-    const outcome = this.flushAll(descriptors).at(-1);
-    this.lastObserved = this.observer ? outcome : undefined;
-    return outcome;
+  /** False if the call that should have made it failed with a tolerated errno. */
+  exists(fd: StageFd): boolean {
+    if (fd.number === undefined) this.flush();
+    return fd.number! >= 0;
   }
 
-  private flushAll(descriptors: readonly HostFd[]): Outcome[] {
+  private outcomes: Outcome[] = [];
+
+  /** Sends what waits; returns the outcomes, call by call. Throws for the first call that failed. */
+  flush(): Outcome[] {
     if (this.queue.length === 0) return [];
     const calls = this.queue;
     this.queue = [];
     const started = this.observer ? performance.now() : 0;
-    const { outs, reply } = this.exchange(calls, descriptors);
+    const { outs, reply } = this.exchange(calls, []);
     if (!reply) throw new StageGone(this.wire.page(), this.pageCall(calls));
     this.report(calls, reply, started);
     if (reply.failed) throw this.failure(calls[reply.results.length - 1]!, reply.results.at(-1)!);
@@ -173,19 +192,27 @@ export class Stage {
   }
 
   private exchange(calls: readonly QueuedCall[], descriptors: readonly HostFd[]) {
-    const wireCalls = calls.map((call): WireCall => {
-      const wireCall: WireCall = {
+    const makers = new Map<StageFd, number>();
+    for (const [index, { fd }] of calls.entries()) if (fd) makers.set(fd, index);
+    const wireArg = (arg: StageArg): Arg =>
+      arg instanceof StageFd ? (arg.number ?? { resultOf: makers.get(arg)! }) : arg;
+    const frame = encodeFrame(
+      calls.map((call) => ({
         nr: numbers[call.name],
-        args: call.args,
+        args: call.args.map(wireArg),
         tolerated: call.tolerated.map((code) => E[code]!),
-      };
-      return call.serveFd === undefined ? wireCall : { ...wireCall, serveFd: call.serveFd };
-    });
-    const frame = encodeFrame(wireCalls, descriptors.length);
+      })),
+      descriptors.length,
+    );
     const answer = this.wire.exchange(frame.bytes, descriptors);
     if (!answer) return { outs: frame.outs, reply: undefined };
     this.received.push(...answer.received);
-    return { outs: frame.outs, reply: decodeReply(answer.reply) };
+    const reply = decodeReply(answer.reply);
+    for (const [index, result] of reply.results.entries()) {
+      const { fd } = calls[index]!;
+      if (fd) fd.number = result;
+    }
+    return { outs: frame.outs, reply };
   }
 
   private report(calls: readonly QueuedCall[], reply: Reply, started: number): void {
@@ -193,27 +220,27 @@ export class Stage {
     const durationMs = performance.now() - started;
     for (const [i, result] of reply.results.entries()) {
       const { step, name, args } = calls[i]!;
-      this.observer({ step, name, args, result, durationMs });
+      this.observer({ step, name, args: args.map(plainArg), result, durationMs });
     }
   }
 
   private pageCall(calls: readonly QueuedCall[]): string | undefined {
     const page = this.wire.page();
     const call = page.phase === PHASE_NONE ? undefined : calls[page.call];
-    return call && formatCall(call.name, call.args);
+    return call && formatCall(call.name, call.args.map(plainArg));
   }
 
-  private failure(call: QueuedCall, result: number): SyscallError {
+  private failure(call: QueuedCall, result: number): Error {
     const error = new SyscallError({
       syscall: call.name,
-      call: formatCall(call.name, call.args),
+      call: formatCall(call.name, call.args.map(plainArg)),
       errno: -result,
       side: 'stage',
       step: call.step.id,
     });
     const frames = call.place.stack?.split('\n').slice(1).join('\n') ?? '';
     error.stack = `${error.name}: ${error.message}\n${frames}`;
-    return error;
+    return call.step.explain?.(error) ?? error;
   }
 
   // --- namespaces
@@ -257,7 +284,7 @@ export class Stage {
 
   /** int fsopen(const char *fsname, unsigned int flags); fsopen(2). Returns a filesystem context. ENODEV: kernel lacks it. */
   fsopen(fsname: string): StageFd {
-    return this.call('fsopen', [fsname, k.FSOPEN_CLOEXEC]).result as StageFd;
+    return this.open('fsopen', [fsname, k.FSOPEN_CLOEXEC]);
   }
 
   /** int fsconfig(int fd, FSCONFIG_SET_STRING, const char *key, const char *value, 0); fsconfig(2). EINVAL: not an option of it. */
@@ -277,12 +304,17 @@ export class Stage {
 
   /** int fsmount(int fsfd, unsigned int flags, unsigned int attr_flags); fsmount(2). Returns a detached mount, unmounted when closed. */
   fsmount(fd: StageFd, attributes: number): StageFd {
-    return this.call('fsmount', [fd, k.FSMOUNT_CLOEXEC, attributes]).result as StageFd;
+    return this.open('fsmount', [fd, k.FSMOUNT_CLOEXEC, attributes]);
   }
 
   /** int open_tree(int dfd, const char *path, unsigned int flags); open_tree(2). With OPEN_TREE_CLONE: a detached copy. ENOENT. */
   open_tree(dirfd: StageFd | typeof k.AT_FDCWD, path: string, flags: number): StageFd {
-    return this.call('open_tree', [dirfd, path, flags | k.OPEN_TREE_CLOEXEC]).result as StageFd;
+    return this.open('open_tree', [dirfd, path, flags | k.OPEN_TREE_CLOEXEC]);
+  }
+
+  /** int open_tree(int fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | flags); open_tree(2). A detached copy of the mount that `fd` lies on, from there. */
+  clone(fd: StageFd, flags = 0): StageFd {
+    return this.open('open_tree', [fd, '', k.OPEN_TREE_CLONE | k.OPEN_TREE_CLOEXEC | k.AT_EMPTY_PATH | flags]);
   }
 
   /** int move_mount(int from, "", int to, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH); move_mount(2). ENOTDIR: file on directory. */
@@ -336,35 +368,23 @@ export class Stage {
     mode = 0,
   ): StageFd {
     const how = structs.openHow(flags | k.O_CLOEXEC, mode, resolve);
-    return this.call('openat2', [dirfd, path, how, how.length], tolerated).result as StageFd;
+    return this.open('openat2', [dirfd, path, how, how.length], tolerated);
   }
 
-  /** As openat2, once a path, in one frame; ENOENT and ENOTDIR are tolerated. */
-  openat2_all(dirfd: StageFd, paths: readonly string[], flags: number, resolve: number): StageFd[] {
-    const how = structs.openHow(flags | k.O_CLOEXEC, 0, resolve);
-    const all = paths.map((path): Arg[] => [dirfd, path, how, how.length]);
-    return this.callAll('openat2', all, ['ENOENT', 'ENOTDIR']).map((outcome) => outcome.result as StageFd);
+  /** statx(fd, "", AT_EMPTY_PATH), once a descriptor, in one frame; statx(2). Undefined where there is none. */
+  statx_all(fds: readonly StageFd[]): (structs.FileStatus | undefined)[] {
+    return this.statxMany(fds.map((fd) => [fd, '', k.AT_EMPTY_PATH] as const));
   }
 
-  /** open_tree(fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | flags), once a descriptor, in one frame; open_tree(2). */
-  open_tree_all(fds: readonly StageFd[], flags = 0): StageFd[] {
-    const cloned = k.OPEN_TREE_CLONE | k.OPEN_TREE_CLOEXEC | k.AT_EMPTY_PATH | flags;
-    return this.callAll(
-      'open_tree',
-      fds.map((fd): Arg[] => [fd, '', cloned]),
-    ).map((outcome) => outcome.result as StageFd);
+  /** statx(AT_FDCWD, path, 0), once a path, in one frame; statx(2). Undefined where nothing is. */
+  statx_paths(paths: readonly string[]): (structs.FileStatus | undefined)[] {
+    return this.statxMany(paths.map((path) => [k.AT_FDCWD, path, 0] as const));
   }
 
-  /** statx(fd, "", AT_EMPTY_PATH), once a descriptor, in one frame; statx(2). */
-  statx_all(fds: readonly StageFd[]): structs.FileStatus[] {
-    const all = fds.map((fd): Arg[] => [
-      fd,
-      '',
-      k.AT_EMPTY_PATH,
-      structs.STATX_BASIC_STATS,
-      { out: structs.STATX_SIZE },
-    ]);
-    return this.callAll('statx', all).map((outcome) => structs.readStatx(outcome.out));
+  private statxMany(all: readonly (readonly [StageFd | number, string, number])[]): (structs.FileStatus | undefined)[] {
+    const calls = all.map((at): StageArg[] => [...at, structs.STATX_BASIC_STATS, { out: structs.STATX_SIZE }]);
+    const outcomes = this.callAll('statx', calls, all[0]?.[0] === k.AT_FDCWD ? ['ENOENT', 'ENOTDIR'] : ['EBADF']);
+    return outcomes.map(({ result, out }) => (result < 0 ? undefined : structs.readStatx(out)));
   }
 
   /** int close(int fd); close(2). */
@@ -397,15 +417,9 @@ export class Stage {
     this.post('fchownat', [dirfd, name, uid, gid, k.AT_SYMLINK_NOFOLLOW | k.AT_EMPTY_PATH]);
   }
 
-  /** int statx(int dirfd, const char *path, int flags, unsigned int mask, struct statx *); statx(2). Undefined if it does not exist. */
-  statx(
-    dirfd: StageFd | typeof k.AT_FDCWD,
-    path: string,
-    flags: number = k.AT_EMPTY_PATH,
-  ): structs.FileStatus | undefined {
-    const args: Arg[] = [dirfd, path, flags, structs.STATX_BASIC_STATS, { out: structs.STATX_SIZE }];
-    const { result, out } = this.call('statx', args, ['ENOENT', 'ENOTDIR']);
-    return result < 0 ? undefined : structs.readStatx(out);
+  /** int statx(int dirfd, "", AT_EMPTY_PATH, unsigned int mask, struct statx *); statx(2). Undefined if `fd` never came about. */
+  fstat(fd: StageFd): structs.FileStatus | undefined {
+    return this.statx_all([fd])[0];
   }
 
   /** int fstatfs(int fd, struct statfs *buf); statfs(2). Returns f_type: PROC_SUPER_MAGIC and so on. */
@@ -416,7 +430,7 @@ export class Stage {
   /** ssize_t read(int fd, void *buf, size_t count); read(2). Empty at the end. `count` is at most 32 KiB. */
   read(fd: StageFd, count: number): Buffer {
     const { result, out } = this.call('read', [fd, { out: count }, count]);
-    return out.subarray(0, result);
+    return Buffer.from(out.subarray(0, result));
   }
 
   /** ssize_t write(int fd, const void *buf, size_t count); write(2). EINVAL and EPERM are what /proc answers to a wrong value. */
@@ -433,7 +447,7 @@ export class Stage {
 
   /** int ioctl(int fd, TIOCGPTPEER, int flags); TIOCGPTPEER(2const). Returns the other end of this terminal, whatever /dev/pts shows. */
   tiocgptpeer(ptmx: StageFd): StageFd {
-    return this.call('ioctl', [ptmx, k.TIOCGPTPEER, k.O_RDWR | k.O_NOCTTY | k.O_CLOEXEC]).result as StageFd;
+    return this.open('ioctl', [ptmx, k.TIOCGPTPEER, k.O_RDWR | k.O_NOCTTY | k.O_CLOEXEC]);
   }
 
   /** int ioctl(int fd, TIOCSWINSZ, struct winsize *); TIOCSWINSZ(2const). */
@@ -453,7 +467,8 @@ export class Stage {
 
   /** ssize_t sendmsg(int sockfd, const struct msghdr *msg, 0) with SCM_RIGHTS; sendmsg(2), unix(7). A copy goes to `received` on the host. */
   send_fd(fd: StageFd): HostFd {
-    const control = structs.descriptorMessage(k.SOL_SOCKET, k.SCM_RIGHTS, fd);
+    if (!this.exists(fd)) throw new Error('there is no descriptor to send');
+    const control = structs.descriptorMessage(k.SOL_SOCKET, k.SCM_RIGHTS, fd.number!);
     const iov = { struct: structs.iovec(1), pointers: [{ at: 0, to: new Uint8Array(1) }] };
     const pointers = [
       { at: 16, to: iov },
@@ -467,7 +482,7 @@ export class Stage {
 
   /** socket(AF_INET, SOCK_DGRAM), ioctl(SIOCSIFFLAGS, IFF_UP), close; netdevice(7). EPERM: not the owner of the network namespace. */
   interface_up(name: string): void {
-    const fd = this.call('socket', [k.AF_INET, k.SOCK_DGRAM | k.SOCK_CLOEXEC, 0]).result as StageFd;
+    const fd = this.open('socket', [k.AF_INET, k.SOCK_DGRAM | k.SOCK_CLOEXEC, 0]);
     this.post('ioctl', [fd, k.SIOCSIFFLAGS, structs.ifreq(name, k.IFF_UP)]);
     this.close(fd);
   }
@@ -558,10 +573,13 @@ export class Stage {
   /** Hands descriptors of the host to the stage (SCM_RIGHTS, unix(7)); both own a copy. Returns their numbers there. */
   receive_fds(descriptors: HostFd[]): StageFd[] {
     this.flush();
-    const calls: QueuedCall[] = [{ name: 'getpid', args: [], tolerated: [], step: this.current, place: {} }];
+    if (descriptors.length === 0) return [];
+    const calls: QueuedCall[] = [
+      { name: 'getpid', args: [], tolerated: [], fd: undefined, step: this.current, place: {} },
+    ];
     const { reply } = this.exchange(calls, descriptors);
     if (!reply) throw new StageGone(this.wire.page(), undefined);
-    return reply.descriptors as StageFd[];
+    return reply.descriptors.map((number) => new StageFd(number));
   }
 
   /**
@@ -597,13 +615,13 @@ export class Stage {
         this.observer?.({
           step: call.step,
           name: call.name,
-          args: call.args,
+          args: call.args.map(plainArg),
           result: 0,
           durationMs: performance.now() - started,
         });
       return;
     }
     if (last && page.result < 0) throw this.failure(last, page.result);
-    throw new StageGone(page, last && `${formatCall(last.name, last.args)} (${errnoName(-page.result)})`);
+    throw new StageGone(page, last && `${formatCall(last.name, last.args.map(plainArg))} (${errnoName(-page.result)})`);
   }
 }

@@ -6,6 +6,8 @@ const NOTHING = Buffer.alloc(0);
 export class Feed {
   readonly #reading: Generator<Want, void, Buffer>;
   #want: Want = 0;
+  /** How many bytes the reader has got so far: while a sink hears of an entry, where its data begins. */
+  consumed = 0;
   #done = false;
   /** The start of an exact request whose end has not come yet. */
   #held: Buffer[] = [];
@@ -43,6 +45,7 @@ export class Feed {
   #give(bytes: Buffer): void {
     this.#held = [];
     this.#heldBytes = 0;
+    this.consumed += bytes.length;
     const step = this.#reading.next(bytes);
     this.#done = step.done === true;
     if (!step.done) this.#want = step.value;

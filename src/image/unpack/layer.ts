@@ -25,7 +25,7 @@ export interface UnpackedLayer {
   size: number;
 }
 
-/** Counts and hashes what passes; refuses an archive that grows beyond reason. */
+/** Counts and hashes what passes. */
 export class Meter {
   readonly #hash: Hash = createHash('sha256');
   bytes = 0;
@@ -42,7 +42,7 @@ export class Meter {
 
 export function checkGrowth(compressed: number, unpacked: number, limits: Limits): void {
   if (unpacked > limits.unpackedBytes)
-    throw new ContainerError(`the archive has more than ${limits.unpackedBytes} bytes when it is decompressed`);
+    throw new ContainerError(`the archive has more than ${limits.unpackedBytes} bytes`);
   if (unpacked > limits.ratioFreeBytes && unpacked > compressed * limits.ratio)
     throw new ContainerError(
       `the archive grows to more than ${limits.ratio} times its size (${compressed} bytes became ${unpacked} so far)`,
@@ -59,14 +59,14 @@ export async function decompress(
   limits: Limits = defaultLimits,
 ): Promise<{ raw: Meter; plain: Meter }> {
   const raw = new Meter();
-  const plain = new Meter();
   const metered = meter(source, raw);
   const start = await firstBytes(metered);
   const decompressor = makeDecompressor(start);
+  const plain = decompressor ? new Meter() : raw;
   const takeOne = (chunk: Buffer, done: (error?: Error) => void) => {
     try {
-      plain.add(chunk);
-      if (decompressor) checkGrowth(raw.bytes, plain.bytes, limits);
+      if (decompressor) plain.add(chunk);
+      checkGrowth(raw.bytes, plain.bytes, limits);
       take(chunk);
       done();
     } catch (error) {

@@ -16,6 +16,10 @@ const HOST_POLICY = new Set([
   'security.SMACK64',
 ]);
 
+export function isHostPolicy(xattr: string): boolean {
+  return HOST_POLICY.has(xattr);
+}
+
 export function checkOwner(entry: Entry): void {
   for (const key of ['uid', 'gid'] as const)
     if (entry[key] > MOST_ID)
@@ -41,7 +45,7 @@ export function wantedXattrs(entry: Entry): [name: string, value: Buffer][] {
         hint: 'opaque directories are written as .wh..wh..opq in a layer',
       });
     if (name === '' || name.includes('\0')) throw new ContainerError('it carries an extended attribute without a name');
-    if (!HOST_POLICY.has(name)) wanted.push([name, value]);
+    if (!isHostPolicy(name)) wanted.push([name, value]);
   }
   return wanted;
 }

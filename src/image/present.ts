@@ -1,0 +1,94 @@
+/** Images as docker shows them: the table of `images`, the JSON of `inspect`. Pure. */
+import type { Image } from './store.ts';
+
+/** Three significant digits and a decimal unit: 7.8MB. */
+export function humanSize(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${Number(value.toPrecision(3))}${units[unit]}`;
+}
+
+/** How long ago, in docker's words: About an hour ago, 3 weeks ago. */
+export function humanAge(created: string, now: number): string {
+  const seconds = Math.max(0, Math.floor((now - Date.parse(created)) / 1000));
+  const minutes = Math.floor(seconds / 60);
+  const hours = Math.round(seconds / 3600);
+  const days = Math.floor(hours / 24);
+  if (seconds < 1) return 'Less than a second ago';
+  if (seconds < 60) return `${seconds} second${seconds === 1 ? '' : 's'} ago`;
+  if (minutes === 1) return 'About a minute ago';
+  if (minutes < 60) return `${minutes} minutes ago`;
+  if (hours === 1) return 'About an hour ago';
+  if (hours < 48) return `${hours} hours ago`;
+  if (days < 14) return `${days} days ago`;
+  if (days < 60) return `${Math.floor(days / 7)} weeks ago`;
+  if (days < 730) return `${Math.floor(days / 30)} months ago`;
+  return `${Math.floor(days / 365)} years ago`;
+}
+
+/** One line of `images`: an image has one for each of its tags, or one without a name. */
+export interface ImageRow {
+  repository: string;
+  tag: string;
+  image: Image;
+}
+
+export function imageRows(images: readonly Image[]): ImageRow[] {
+  return images.flatMap((image) => {
+    const tags = image.names.filter((name) => !name.includes('@'));
+    if (tags.length === 0) return [{ repository: image.names[0]?.split('@')[0] ?? '<none>', tag: '<none>', image }];
+    return tags.map((name) => {
+      const colon = name.lastIndexOf(':');
+      return { repository: name.slice(0, colon), tag: name.slice(colon + 1), image };
+    });
+  });
+}
+
+export function formatTable(rows: readonly ImageRow[], now: number): string {
+  const cells = rows.map(({ repository, tag, image }) => [
+    repository,
+    tag,
+    image.id.slice(0, 12),
+    humanAge(image.created, now),
+    humanSize(image.size),
+  ]);
+  const lines = [['REPOSITORY', 'TAG', 'IMAGE ID', 'CREATED', 'SIZE'], ...cells];
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...lines.map((line) => line[column]!.length)) + 3);
+  return `${lines.map((line) => line.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('')).join('\n')}\n`;
+}
+
+/** One JSON object a line, with the keys of `docker images --format json` that mean something here. */
+export function formatJson(rows: readonly ImageRow[], now: number): string {
+  const lines = rows.map(({ repository, tag, image }) =>
+    JSON.stringify({
+      CreatedAt: image.created,
+      CreatedSince: humanAge(image.created, now),
+      ID: image.id.slice(0, 12),
+      Repository: repository,
+      Size: humanSize(image.size),
+      Tag: tag,
+    }),
+  );
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+/** What `inspect` shows of an image, with docker's field names. */
+export function inspectImage(image: Image): Record<string, unknown> {
+  return {
+    Id: `sha256:${image.id}`,
+    RepoTags: image.names.filter((name) => !name.includes('@')),
+    RepoDigests: image.names.filter((name) => name.includes('@')),
+    Created: image.created,
+    Architecture: image.architecture,
+    ...(image.variant !== undefined && { Variant: image.variant }),
+    Os: image.os,
+    Size: image.size,
+    Config: image.config,
+    RootFS: { Type: 'layers', Layers: image.content.map(({ diffId }) => diffId) },
+  };
+}

@@ -1,0 +1,43 @@
+import { describe, expect, test } from 'vitest';
+import { errnoName, E as errnos, errnoText } from '../../../../src/core/kernel/errno.ts';
+import { syscallNumbers } from '../../../../src/core/kernel/syscalls.ts';
+import { needs } from '../../../support/need.ts';
+import { checkFacts, compilers } from './c-facts.ts';
+
+for (const compiler of compilers)
+  describe(`headers of ${compiler.arch}`, needs({ command: compiler.command }), () => {
+    test('system call numbers', () => {
+      const facts = Object.entries(syscallNumbers(compiler.arch)).map(([name, nr]) => [`__NR_${name}`, nr] as const);
+      expect(facts.length).toBeGreaterThan(90);
+      expect(checkFacts(compiler, '#include <asm/unistd.h>', facts)).toEqual({ wrong: [], unknown: [] });
+    });
+
+    test('errnos', () => {
+      const facts = Object.entries(errnos).filter(([, number]) => number < 134); // above are libuv's own
+      expect(facts.length).toBeGreaterThan(80);
+      expect(checkFacts(compiler, '#include <errno.h>', facts)).toEqual({ wrong: [], unknown: [] });
+    });
+
+    test('a wrong number is found', () => {
+      const facts = [
+        ['__NR_mount', 1000],
+        ['__NR_no_such_call', 1],
+        ['__NR_openat2', 437],
+      ] as const;
+      const verdict = { wrong: ['__NR_mount'], unknown: ['__NR_no_such_call'] };
+      expect(checkFacts(compiler, '#include <asm/unistd.h>', facts)).toEqual(verdict);
+    });
+  });
+
+test('both architectures have the same names', () => {
+  expect(Object.keys(syscallNumbers('arm64'))).toEqual(Object.keys(syscallNumbers('x64')));
+});
+
+test('another architecture is refused by name', () => {
+  expect(() => syscallNumbers('riscv64')).toThrow('tinyctr runs on x86-64 and arm64; this machine is riscv64');
+});
+
+test('an errno has a name and a text, also an unknown one', () => {
+  expect([errnoName(2), errnoText(2)]).toEqual(['ENOENT', 'no such file or directory']);
+  expect([errnoName(4000), errnoText(4000)]).toEqual(['errno 4000', expect.stringContaining('4000')]);
+});
