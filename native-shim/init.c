@@ -20,8 +20,8 @@ static const uint64_t all_signals = ~0UL, no_signals;
 
 __attribute__((noreturn)) static void leave(int status)
 {
-	for (;;)
-		sys3(__NR_exit_group, status, 0, 0);
+	sys3(__NR_exit_group, status, 0, 0);
+	__builtin_trap(); /* a seccomp filter refused even that: end by SIGILL */
 }
 
 __attribute__((noreturn)) static void become_command(char **argv, char **envp)

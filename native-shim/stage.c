@@ -48,8 +48,8 @@ void *memset(void *to, int byte, size_t n)
 
 __attribute__((noreturn)) static void leave(int status)
 {
-	for (;;) /* a seccomp filter may refuse even this: then spin until the host kills us */
-		sys3(__NR_exit_group, status, 0, 0);
+	sys3(__NR_exit_group, status, 0, 0);
+	__builtin_trap(); /* a seccomp filter refused even that: end by SIGILL */
 }
 
 static long receive_packet(uint8_t *to, size_t room, struct control *control)

@@ -1,48 +1,65 @@
 /** Errors become text here, and only here: what failed and why, the call below it, a proven hint; or the same as JSON. */
+import { errnoText } from '../core/kernel/errno.ts';
 import { ContainerError, SyscallError } from '../core/kernel/error.ts';
 import { UsageError } from '../engine/usage-error.ts';
 import type { Globals } from './globals.ts';
 
 /** Prints one error. Returns the exit status: 125, or 126 and 127 where the command itself is at fault. */
 export async function printError(error: unknown, globals: Globals): Promise<number> {
-  const code = error instanceof ContainerError ? error.exitCode : 125;
+  const exitCode = error instanceof ContainerError ? error.exitCode : 125;
   if (globals.logFormat === 'json') {
     const { logger } = await import('./log.ts');
-    logger(globals).error(errorFields(error), messageOf(error));
+    const stack = globals.debug && error instanceof Error ? { stack: error.stack } : {};
+    logger(globals).error({ ...errorFields(error), exitCode, ...stack }, sentence(error));
   } else process.stderr.write(`${errorLines(error, globals.debug).join('\n')}\n`);
-  return code;
+  return exitCode;
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
+/** One line a problem, below it the chain of causes down to the call that failed, the place, the field and the hint. */
 export function errorLines(error: unknown, debug: boolean): string[] {
-  const problems = error instanceof UsageError ? error.problems : [messageOf(error)];
+  const problems = error instanceof UsageError ? error.problems : [sentence(error)];
   const lines = problems.map((problem) => `tinyctr: ${problem}`);
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+  const chain = causes(error);
+  for (const cause of chain) {
     if (cause !== error && !(cause instanceof SyscallError)) lines.push(`  because: ${cause.message}`);
-    if (cause instanceof SyscallError) {
-      if (cause !== error) lines.push(`  call: ${cause.message}`);
-      lines.push(`  where: ${cause.facts.side}${cause.facts.step ? `, step ${cause.facts.step}` : ''}`);
-    }
-    if (cause instanceof ContainerError) {
-      if (cause.specPointer) lines.push(`  in config.json: ${cause.specPointer}`);
-      if (cause.hint) lines.push(`  hint: ${cause.hint}`);
-    }
-    if (debug && cause.stack) lines.push(cause.stack);
+    if (cause instanceof SyscallError) lines.push(`  call: ${cause.message}`, `  where: ${place(cause)}`);
   }
+  for (const cause of chain) {
+    if (!(cause instanceof ContainerError)) continue;
+    if (cause.specPointer) lines.push(`  in config.json: ${cause.specPointer}`);
+    if (cause.hint) lines.push(`  hint: ${cause.hint}`);
+  }
+  if (debug) for (const { stack } of chain) if (stack) lines.push(stack);
   return lines;
 }
 
-function errorFields(error: unknown): Record<string, unknown> {
+/** The same facts as data; of two in the chain the outer one counts. */
+export function errorFields(error: unknown): Record<string, unknown> {
   const fields: Record<string, unknown> = {};
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+  for (const cause of causes(error).reverse()) {
     if (cause instanceof SyscallError) Object.assign(fields, cause.facts, { code: cause.code });
-    if (cause instanceof ContainerError) {
-      if (cause.hint) fields.hint ??= cause.hint;
-      if (cause.specPointer) fields.specPointer ??= cause.specPointer;
-    }
+    if (cause instanceof ContainerError && cause.hint) fields.hint = cause.hint;
+    if (cause instanceof ContainerError && cause.specPointer) fields.specPointer = cause.specPointer;
+    if (cause instanceof UsageError) fields.problems = cause.problems;
   }
-  return fields;
+  const because = causes(error).slice(1);
+  return because.length === 0 ? fields : { ...fields, causes: because.map(({ message }) => message) };
+}
+
+/** What could not be done. A failed call that nothing more is known about is named with its step; the call itself stands below. */
+function sentence(error: unknown): string {
+  if (!(error instanceof SyscallError)) return error instanceof Error ? error.message : String(error);
+  const { syscall, errno, step } = error.facts;
+  return `${step ? `step ${step} failed: ` : ''}${syscall}: ${errnoText(errno)}`;
+}
+
+function place({ facts: { side, step } }: SyscallError): string {
+  const where = side === 'stage' ? 'in the container that was being built' : 'on the host';
+  return step ? `${where}, step ${step}` : where;
+}
+
+function causes(error: unknown): Error[] {
+  const chain: Error[] = [];
+  for (let cause = error; cause instanceof Error && !chain.includes(cause); cause = cause.cause) chain.push(cause);
+  return chain;
 }

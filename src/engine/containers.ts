@@ -1,7 +1,9 @@
 /** Records of containers below <root>/containers: who they are, their writable layer, how they ended. Host side. */
 import {
+  closeSync,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -11,6 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { ContainerError } from '../core/kernel/error.ts';
+import { removeTree } from '../image/unpack/remove-tree.ts';
 
 export interface ContainerRecord {
   id: string;
@@ -78,7 +81,9 @@ export function readRecord(root: string, id: string): ContainerRecord | undefine
 /** Record, writable layer and name are gone afterwards, also those of a container that was only half made. */
 export function removeContainer(root: string, id: string): void {
   const name = readRecord(root, id)?.name;
-  rmSync(folderOf(root, id), { recursive: true, force: true });
+  const containers = openSync(`${root}/containers`, 'r');
+  removeTree(containers, id); // what the container wrote may be deeper than any path
+  closeSync(containers);
   if (name) rmSync(nameLink(root, name), { force: true });
 }
 

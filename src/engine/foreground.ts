@@ -7,7 +7,7 @@ import { Socket } from 'node:net';
 import { constants as os } from 'node:os';
 import { isatty, ReadStream } from 'node:tty';
 import { type ExitStatus, sendSignal, waitForExit } from '../core/host/child.ts';
-import { pipe, setWindowSize } from '../core/host/terminal.ts';
+import { pipe, setBlocking, setWindowSize } from '../core/host/terminal.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 
 export interface Stdio {
@@ -29,17 +29,20 @@ function needsRelay(fd: number): boolean {
   return isatty(fd) || fstatSync(fd).isSocket();
 }
 
-/**
- * Files and pipes are passed on as they are, and then process.stdin, stdout and stderr may not be touched: Node would
- * make them non-blocking, for the container too. Otherwise bytes are carried over.
- */
+/** Node makes a pipe non-blocking as soon as anything, its own modules included, looks at process.stdin, stdout or stderr. */
+function passOn(fd: number): HostFd {
+  setBlocking(fd as HostFd);
+  return fd as HostFd;
+}
+
+/** Files and pipes are passed on as they are, and from then on nothing may touch process.stdin, stdout or stderr. */
 export function openStdio(interactive: boolean): Stdio {
   const opened: number[] = [];
   const ours: number[] = [];
   const relays: (() => Promise<void>)[] = [];
   let stopInput = () => {};
   const output = (fd: 1 | 2): HostFd => {
-    if (!needsRelay(fd)) return fd as HostFd;
+    if (!needsRelay(fd)) return passOn(fd);
     const [readEnd, writeEnd] = pipe();
     opened.push(writeEnd);
     ours.push(readEnd);
@@ -47,7 +50,7 @@ export function openStdio(interactive: boolean): Stdio {
     return writeEnd;
   };
   const input = (): HostFd => {
-    if (interactive && !needsRelay(0)) return 0 as HostFd;
+    if (interactive && !needsRelay(0)) return passOn(0);
     if (!interactive) {
       const fd = openSync('/dev/null', 'r') as HostFd;
       opened.push(fd);

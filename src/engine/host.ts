@@ -5,11 +5,15 @@ import { resolve } from 'node:path';
 import type { HostDevice, HostReaders } from './options.ts';
 
 const S_IFMT = 0o170000;
-const types: Record<number, HostDevice['type']> = { 4802: 'c', 14406: 'b', 2401: 'p' };
+const types = new Map<number, HostDevice['type']>([
+  [0o020000, 'c'],
+  [0o060000, 'b'],
+  [0o010000, 'p'],
+]);
 
 function device(path: string): HostDevice | undefined {
   const { mode, rdev, uid, gid } = lstatSync(path);
-  const type = types[mode & S_IFMT];
+  const type = types.get(mode & S_IFMT);
   if (!type) return undefined;
   const major = Number(((BigInt(rdev) >> 32n) & 0xfffff000n) | ((BigInt(rdev) >> 8n) & 0xfffn));
   const minor = Number(((BigInt(rdev) >> 12n) & 0xffffff00n) | (BigInt(rdev) & 0xffn));

@@ -1,10 +1,11 @@
 /** `tinyctr run`, from options to exit status: image, spec, plan, launch, supervise, clean up. Host side. */
-import { closeSync, existsSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
-import { isatty } from 'node:tty';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
+import { isatty } from 'node:tty';
 import { launch, type RunningContainer } from '../core/container/launch.ts';
 import { StateFolder } from '../core/container/state.ts';
-import { cgroupRoot, removeCgroup } from '../core/host/cgroup.ts';
+import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
+import { randomHex } from '../core/host/random.ts';
 import { compiledFilter } from '../core/host/seccomp-cache.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { planContainer } from '../core/plan/container.ts';
@@ -36,7 +37,7 @@ export interface RunRequest {
 export async function run(request: RunRequest): Promise<number> {
   const { root, runRoot, options } = request;
   const { tty, interactive } = terminalWishes(options);
-  const id = newId();
+  const id = randomHex(32);
   const folder = `${root}/containers/${id}`;
   const stateFolder = `${runRoot}/${id}`;
   const wanted = containerSpec({
@@ -83,28 +84,24 @@ export async function run(request: RunRequest): Promise<number> {
     states.remove();
     throw error;
   }
+  let cidfileWritten = false;
   try {
     writeEtcFiles(stateFolder, options, wanted);
-    if (options.cidfile !== undefined) writeFileSync(options.cidfile, id, { flag: 'wx' });
+    if (options.cidfile !== undefined) {
+      writeFileSync(options.cidfile, id, { flag: 'wx' });
+      cidfileWritten = true;
+    }
     const status = await runForeground(plan, interactive, request.observer, (pid) => states.write({ ...state, pid }));
     if (options.rm) removeContainer(root, id);
     else writeRecord(root, { ...record, ended: { at: new Date().toISOString(), exitCode: status } });
     return status;
   } catch (error) {
     removeContainer(root, id); // it never ran
+    if (cidfileWritten) rmSync(options.cidfile!, { force: true });
     throw error;
   } finally {
     states.remove();
   }
-}
-
-/** 64 random hex digits. From the kernel itself: loading node:crypto costs 4 ms. */
-function newId(): string {
-  const bytes = Buffer.alloc(32);
-  const fd = openSync('/dev/urandom', 'r');
-  readSync(fd, bytes);
-  closeSync(fd);
-  return bytes.toString('hex');
 }
 
 /** With stdin and stdout on a terminal and neither -i nor -t said, both are on. */
@@ -200,6 +197,7 @@ async function runForeground(
   stdio.handOver();
   const detach = container.terminal === undefined ? undefined : attachTerminal(container.terminal, interactive);
   const status = await superviseForeground(container.pidfd);
+  killCgroup(container.cgroup); // in a pid namespace that is not its own, others may have outlived it
   await detach?.();
   await stdio.drained();
   await removeCgroup(container.cgroup);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { O_DIRECTORY, O_RDONLY } from '../core/kernel/constants.ts';
 import { configsFolder, imagesFolder, layersFolder, namesFolder } from './layout.ts';
 import { tryLock, withStoreLock } from './lock.ts';
-import { listIds, listImages } from './store.ts';
+import { listIds, listImages } from './records.ts';
 import { removeTree } from './unpack/remove-tree.ts';
 import { keptLayers, WORK_PREFIX } from './work.ts';
 
@@ -17,9 +17,12 @@ const GONE_PREFIX = `${WORK_PREFIX}gone-`;
  */
 export function cleanStore(root: string): string[] {
   if (!existsSync(layersFolder(root)) || workFolders(root).length === 0) return [];
-  const dead = withStoreLock(root, () => workFolders(root).flatMap((name) => claim(root, name) ?? []));
+  const dead = withStoreLock(root, () => workFolders(root).flatMap((name) => hide(root, name) ?? []));
+  if (dead.length === 0) return [];
+  // The dead one's folder goes last: while it is there, the next command knows that there is something to clean.
+  const unused = removeUnused(root);
   removeClaimed(root, dead);
-  return dead.length === 0 ? [] : [...dead.map(({ name }) => name), ...removeUnused(root)];
+  return [...dead.map(({ name }) => name.slice(GONE_PREFIX.length)), ...unused];
 }
 
 /**
@@ -44,18 +47,22 @@ interface Claimed {
   fd: number;
 }
 
-/** Out of sight at once; removing takes time, and others need the lock. If this process dies, another one takes over. */
-function hide(root: string, layer: string): Claimed | undefined {
-  const name = GONE_PREFIX + layer;
-  renameSync(join(layersFolder(root), layer), join(layersFolder(root), name));
-  return claim(root, name);
+/**
+ * Takes a folder whose owner is dead out of sight; removing it takes time, and others need the store's lock. Should this
+ * process die before it is done, the next one takes over. undefined when the owner lives.
+ */
+function hide(root: string, name: string): Claimed | undefined {
+  const fd = claim(root, name);
+  if (fd === undefined || name.startsWith(GONE_PREFIX)) return fd === undefined ? undefined : { name, fd };
+  renameSync(join(layersFolder(root), name), join(layersFolder(root), GONE_PREFIX + name));
+  return { name: GONE_PREFIX + name, fd };
 }
 
 /**
  * The lock of a folder whose owner is dead; undefined when he lives. Call it with the store's lock: an owner has locked
  * his folder before he gives that lock back.
  */
-function claim(root: string, name: string): Claimed | undefined {
+function claim(root: string, name: string): number | undefined {
   let fd: number;
   try {
     fd = openSync(join(layersFolder(root), name), O_RDONLY | O_DIRECTORY);
@@ -63,7 +70,7 @@ function claim(root: string, name: string): Claimed | undefined {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined; // its owner has just removed it
     throw error;
   }
-  if (tryLock(fd)) return { name, fd };
+  if (tryLock(fd)) return fd;
   closeSync(fd);
   return undefined;
 }

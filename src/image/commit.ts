@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { readImageDocument } from './config.ts';
 import { configsFolder, ensureStore, imageFile, layerName, nameFile, writeWhole } from './layout.ts';
 import { withStoreLock } from './lock.ts';
+import type { Image, ImageRecord, LayerRecord } from './records.ts';
 import { familiarName, type Reference } from './reference.ts';
-import type { Image, ImageRecord, LayerRecord } from './store.ts';
 
 /** `configuration` is the document byte by byte; `content` its layers in order, each kept by the caller's Work. */
 export function commitImage(

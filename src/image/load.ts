@@ -4,8 +4,8 @@ import { commitImage } from './commit.ts';
 import { readImageDocument } from './config.ts';
 import { readDockerArchive } from './docker-archive.ts';
 import { readOciLayout, type SavedImage } from './oci-layout.ts';
+import { type Image, type LayerRecord, listImages } from './records.ts';
 import { openSaved, type SavedFiles } from './saved-files.ts';
-import { type Image, type LayerRecord, listImages } from './store.ts';
 import { unpackLayer } from './unpack/layer.ts';
 import { Work } from './work.ts';
 

@@ -1,5 +1,5 @@
 /** Images as docker shows them: the table of `images`, the JSON of `inspect`. Pure. */
-import type { Image } from './store.ts';
+import type { Image } from './records.ts';
 
 /** Three significant digits and a decimal unit: 7.8MB. */
 export function humanSize(bytes: number): string {

@@ -5,8 +5,9 @@ import { ContainerError } from '../core/kernel/error.ts';
 import { removeUnused } from './clean.ts';
 import { configsFolder, imageFile, nameFile, namesFolder } from './layout.ts';
 import { withStoreLock } from './lock.ts';
+import { findImage, type Image, listNames } from './records.ts';
 import { familiarName, parseReference, type Reference } from './reference.ts';
-import { findImage, type Image, listNames } from './store.ts';
+import { Work } from './work.ts';
 
 /** What `rmi` did, in docker's words: names, and digests of the image and its layers. */
 export interface Removed {
@@ -19,6 +20,15 @@ export interface Removed {
  * image that a container uses stays in any case: its root filesystem is made of it. Throws ContainerError.
  */
 export function removeImage(root: string, reference: string, force: boolean): Removed {
+  const work = new Work(root); // tells cleanStore that there is something to clean, should this process die midway
+  try {
+    return removeWithin(root, reference, force);
+  } finally {
+    work.close();
+  }
+}
+
+function removeWithin(root: string, reference: string, force: boolean): Removed {
   const removed = withStoreLock(root, () => {
     const image = findImage(root, reference);
     if (image === undefined) throw new ContainerError(`No such image: ${reference}`, { exitCode: 1 });

@@ -1,149 +1,57 @@
 /**
- * Reading the store: which image a reference means, and which images there are. Host side, without locks: two small
- * files are read to find an image by name. Writing is in commit.ts, remove.ts and work.ts.
+ * The store as `run` and `cleanup` need it: the image that was asked for, or the error that says how to get it. Host
+ * side. What unpacks is loaded only when the embedded image is made for the first time.
  */
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { ContainerError } from '../core/kernel/error.ts';
-import type { ImageConfig } from './config.ts';
-import { imageFile, imagesFolder, layersFolder, nameFile, namesFolder } from './layout.ts';
-import { familiarName, parseReference, type Reference } from './reference.ts';
+import { findImage, type Image } from './records.ts';
+import { familiarName, familiarRepository, parseReference } from './reference.ts';
 
-export { layersFolder };
+export { cleanStore } from './clean.ts';
+export { layersFolder } from './layout.ts';
+export { findImage, type Image };
 
-/** One layer of an image's manifest; an image may have the same layer twice. */
-export interface LayerRecord {
-  /** Of the archive without compression. */
-  diffId: string;
-  /** Bytes of the files in it. */
-  size: number;
-  /** The blob it came as, when it came as one that a manifest named: what a registry knows it by. */
-  blob?: { digest: string; size: number; mediaType: string };
+const EMBEDDED = 'busybox:latest';
+const ALPINE = { branch: 'v3.20', version: '3.20.3' };
+
+/** Finds the image, makes it when it is the embedded one. Throws ContainerError with the commands that bring it here. */
+export async function ensureImage(root: string, reference: string): Promise<Image> {
+  const found = findImage(root, reference);
+  if (found !== undefined) return found;
+  if (/^sha256:/.test(reference)) throw new ContainerError(`No such image: ${reference}`, { hint: SEE_IMAGES });
+  if (familiarName(parseReference(reference)) !== EMBEDDED) throw missingImage(reference);
+  const { loadEmbedded } = await import('./embedded.ts');
+  return await loadEmbedded(root);
 }
 
-/** images/<id>.json. */
-export interface ImageRecord {
-  /** The SHA-256 of the configuration, 64 hex; the configuration itself is configs/<id>. */
-  id: string;
-  architecture: string;
-  variant?: string;
-  os: string;
-  /** RFC 3339. */
-  created: string;
-  /** Bytes of the files of all layers. */
-  size: number;
-  config: ImageConfig;
-  /** Folders below layersFolder(root), lowest first, each once: what overlayfs mounts. */
-  layers: string[];
-  /** The layers as the configuration lists them, lowest first. */
-  content: LayerRecord[];
+const SEE_IMAGES = 'tinyctr images shows the images that are here';
+
+/** Pulling is not there yet, so the way is a file. */
+function missingImage(reference: string): ContainerError {
+  const parsed = parseReference(reference);
+  const name = familiarName(parsed);
+  const how = familiarRepository(parsed) === 'alpine' ? importAlpine(reference) : loadSaved(name);
+  return new ContainerError(
+    `Unable to find image '${name}' locally, and tinyctr can't pull from a registry yet: it has to come from a file`,
+    { hint: `${how}\n  ${SEE_IMAGES}; busybox needs no file: tinyctr run busybox` },
+  );
 }
 
-export interface Image extends ImageRecord {
-  /** Familiar references (alpine:latest). From findImage only the one that it was found by; from listImages all. */
-  names: string[];
+function importAlpine(reference: string): string {
+  const architecture = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
+  const file = `alpine-minirootfs-${ALPINE.version}-${architecture}.tar.gz`;
+  return [
+    'take the root filesystem that the Alpine project publishes (rootfs-examples/alpine does it with a check of its digest):',
+    `    curl -LO https://dl-cdn.alpinelinux.org/alpine/${ALPINE.branch}/releases/${architecture}/${file}`,
+    `    sudo tinyctr import ${file} ${reference} --change 'CMD ["/bin/sh"]'`,
+  ].join('\n');
 }
 
-/**
- * The image that a reference means: a name, name:tag, name@digest, an id or its first 4 or more digits, perhaps with
- * sha256: before it. A name wins over an id. Throws ContainerError for what is neither, and for a prefix of several ids.
- */
-export function findImage(root: string, reference: string): Image | undefined {
-  const hex = /^(?:sha256:)?([a-f0-9]{4,64})$/.exec(reference)?.[1];
-  if (hex?.length === 64) return readImage(root, hex, []);
-  if (!reference.startsWith('sha256:')) {
-    const parsed = parseReference(reference);
-    const id = readName(nameFile(root, parsed));
-    if (id !== undefined) return readImage(root, id, [familiarName(parsed)]);
-  }
-  if (hex === undefined) return undefined;
-  const ids = listIds(root).filter((id) => id.startsWith(hex));
-  if (ids.length > 1)
-    throw new ContainerError(`${reference} is the beginning of ${ids.length} image ids`, {
-      hint: `they are ${ids.map((id) => id.slice(0, 12)).join(', ')}`,
-    });
-  return ids[0] === undefined ? undefined : readImage(root, ids[0], []);
-}
-
-/** Every image with all its names, the youngest first. */
-export function listImages(root: string): Image[] {
-  const names = listNames(root);
-  const images = listIds(root).flatMap((id) => readImage(root, id, namesOf(names, id)) ?? []);
-  return images.sort((a, b) => Date.parse(b.created) - Date.parse(a.created) || (a.id < b.id ? -1 : 1));
-}
-
-function namesOf(names: readonly NamedImage[], id: string): string[] {
-  return names.filter((name) => name.id === id).map(({ reference }) => familiarName(reference));
-}
-
-export interface NamedImage {
-  reference: Reference;
-  id: string;
-}
-
-/** All names, in alphabetical order. */
-export function listNames(root: string): NamedImage[] {
-  const folder = namesFolder(root);
-  const found: NamedImage[] = [];
-  for (const file of readdirOrNone(folder, { recursive: true })) {
-    const match = /^([^/]+)\/(.+)\/([:@])([^/]+)$/.exec(file);
-    if (match === null) continue;
-    const id = readName(join(folder, file));
-    const reference: Reference = { domain: match[1]!, path: match[2]! };
-    reference[match[3] === ':' ? 'tag' : 'digest'] = match[4]!;
-    if (id !== undefined) found.push({ reference, id });
-  }
-  return found.sort((a, b) => (familiarName(a.reference) < familiarName(b.reference) ? -1 : 1));
-}
-
-/** The ids of all images. */
-export function listIds(root: string): string[] {
-  return readdirOrNone(imagesFolder(root)).flatMap((file) => /^([a-f0-9]{64})\.json$/.exec(file)?.[1] ?? []);
-}
-
-function readdirOrNone(folder: string, options: { recursive?: boolean } = {}): string[] {
-  try {
-    return readdirSync(folder, { ...options, encoding: 'utf8' });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
-}
-
-function readOrNone(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw error;
-  }
-}
-
-function readName(path: string): string | undefined {
-  const text = readOrNone(path);
-  if (text === undefined) return undefined;
-  const id = /^sha256:([a-f0-9]{64})\n$/.exec(text)?.[1];
-  if (id === undefined) throw damaged(path, 'sha256: and an image id');
-  return id;
-}
-
-/** Throws ContainerError for a record that can't be read; undefined when there is none. */
-function readImage(root: string, id: string, names: string[]): Image | undefined {
-  const path = imageFile(root, id);
-  const text = readOrNone(path);
-  if (text === undefined) return undefined;
-  try {
-    const record = JSON.parse(text) as ImageRecord;
-    if (record.id === id && Array.isArray(record.layers)) return { ...record, names };
-  } catch {
-    // said below
-  }
-  throw damaged(path, 'the record of that image');
-}
-
-function damaged(path: string, expected: string): ContainerError {
-  return new ContainerError(`${path} is damaged: it should hold ${expected}`, {
-    hint: 'remove the file, then import or load the image again',
-  });
+function loadSaved(name: string): string {
+  return [
+    'save it where it is, with docker, podman or skopeo, and load the file:',
+    `    docker save ${name} -o image.tar`,
+    '    sudo tinyctr load -i image.tar',
+    '  or import the archive of a root filesystem:',
+    `    sudo tinyctr import rootfs.tar.gz ${name} --change 'CMD ["/bin/sh"]'`,
+  ].join('\n');
 }

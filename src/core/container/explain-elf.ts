@@ -1,6 +1,6 @@
 /** The few fields of an ELF file that decide whether this kernel can execute it. Pure. Source: elf(5). */
 
-/** At most `length` bytes from `offset`, fewer at the file's end. */
+/** `length` bytes from `offset`, zeros beyond the file's end. */
 export type ReadAt = (offset: number, length: number) => Buffer;
 
 export interface Elf {
@@ -10,52 +10,49 @@ export interface Elf {
   machine: number;
   /** PT_INTERP: the loader that a dynamically linked program names. */
   loader?: string;
-  /** The file ends before its program headers do. */
-  cut: boolean;
 }
 
 const PT_INTERP = 3;
+const arm64 = process.arch === 'arm64';
 
-/** EM_* by the names that images have for architectures (GOARCH). */
-const machines: Record<number, string> = {
-  3: '386',
-  8: 'mips',
-  21: 'ppc64',
-  22: 's390x',
-  40: 'arm',
-  62: 'amd64',
-  183: 'arm64',
-  243: 'riscv64',
-  258: 'loong64',
+/** EM_* by the names that images have for architectures. */
+const machines = new Map(
+  Object.entries({
+    386: 3,
+    mips: 8,
+    ppc64: 21,
+    s390x: 22,
+    arm: 40,
+    amd64: 62,
+    arm64: 183,
+    riscv64: 243,
+    loong64: 258,
+  }).map(([name, machine]) => [machine, name]),
+);
+
+export const machineName = (machine: number): string => machines.get(machine) ?? `ELF machine ${machine}`;
+export const hostMachine = arm64 ? 183 : 62;
+/** Where glibc and musl have their loaders on this architecture. */
+export const loaders = {
+  glibc: arm64 ? '/lib/ld-linux-aarch64.so.1' : '/lib64/ld-linux-x86-64.so.2',
+  musl: arm64 ? '/lib/ld-musl-aarch64.so.1' : '/lib/ld-musl-x86_64.so.1',
 };
 
-export const machineName = (machine: number): string => machines[machine] ?? `the ELF machine ${machine}`;
-export const hostMachine = process.arch === 'arm64' ? 183 : 62;
-/** Where glibc and musl put their loaders on this architecture. */
-export const loaders =
-  process.arch === 'arm64'
-    ? { glibc: '/lib/ld-linux-aarch64.so.1', musl: '/lib/ld-musl-aarch64.so.1' }
-    : { glibc: '/lib64/ld-linux-x86-64.so.2', musl: '/lib/ld-musl-x86_64.so.1' };
-
-/** Undefined if it is no ELF file. */
-export function readElf(read: ReadAt): Elf | undefined {
+export function readElf(read: ReadAt): Elf {
   const header = read(0, 64);
-  if (header.toString('latin1', 0, 4) !== '\x7fELF') return undefined;
-  if (header.length < 52) return { type: 0, machine: 0, cut: true };
-  const word = header[5] === 2 ? header.readUInt16BE.bind(header) : header.readUInt16LE.bind(header); // EI_DATA
-  const elf: Elf = { type: word(16), machine: word(18), cut: false }; // e_type, e_machine
-  if (header[5] === 2) return elf; // big endian: not for this host, and nothing else matters
+  const big = header[5] === 2; // EI_DATA
+  const half = (at: number) => (big ? header.readUInt16BE(at) : header.readUInt16LE(at));
+  const elf: Elf = { type: half(16), machine: half(18) }; // e_type, e_machine
+  if (big) return elf; // not for this host: nothing else matters
   const wide = header[4] === 2; // EI_CLASS
-  if (wide && header.length < 64) return { ...elf, cut: true };
-  const at = wide ? Number(header.readBigUInt64LE(32)) : header.readUInt32LE(28); // e_phoff
-  const [size, count] = [word(wide ? 54 : 42), Math.min(word(wide ? 56 : 44), 128)]; // e_phentsize, e_phnum
-  const table = read(at, size * count);
-  if (table.length < size * count) return { ...elf, cut: true };
+  const offset = wide ? Number(header.readBigUInt64LE(32)) : header.readUInt32LE(28); // e_phoff
+  const size = wide ? 56 : 32; // e_phentsize
+  const table = read(offset, size * Math.min(half(wide ? 56 : 44), 128)); // e_phnum
   for (let i = 0; i < table.length; i += size) {
-    if (size < 32 || table.readUInt32LE(i) !== PT_INTERP) continue; // p_type
-    const offset = wide ? Number(table.readBigUInt64LE(i + 8)) : table.readUInt32LE(i + 4); // p_offset
+    if (table.readUInt32LE(i) !== PT_INTERP) continue; // p_type
+    const at = wide ? Number(table.readBigUInt64LE(i + 8)) : table.readUInt32LE(i + 4); // p_offset
     const length = table.readUInt32LE(i + (wide ? 32 : 16)); // p_filesz
-    return { ...elf, loader: read(offset, Math.min(length, 4096)).toString().replace(/\0.*$/s, '') };
+    return { ...elf, loader: read(at, Math.min(length, 4096)).toString().split('\0')[0]! };
   }
   return elf;
 }

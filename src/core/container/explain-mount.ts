@@ -18,10 +18,12 @@ export interface MountPlace {
   mountRoot: boolean;
 }
 
+type MountFault = readonly [fault: string, hint: string];
+
 const STATX_MNT_ID = 0x1000;
 const STATX_ATTR_MOUNT_ROOT = 0x2000n;
 
-/** stx_attributes at 8 and stx_mnt_id at 144 of an open file (Linux 5.8). Source: statx(2). */
+/** stx_attributes at 8 and stx_mnt_id at 144 of an open file. Source: statx(2). */
 export function mountPlace(fd: number): MountPlace {
   const status = Buffer.alloc(STATX_SIZE);
   syscall('statx', [fd, '', AT_EMPTY_PATH, STATX_MNT_ID, status]);
@@ -41,9 +43,7 @@ function placeOf(path: string): MountPlace {
 export function explainPivotRoot(error: SyscallError, pid: number): ContainerError | undefined {
   const newRoot = placeOf(`/proc/${pid}/cwd`); // pivot_root(".", "."): the working directory is both of its arguments
   const fault = pivotRootFault(error.code, readMountinfo(pid), newRoot, placeOf(`/proc/${pid}/root`));
-  return (
-    fault && new ContainerError(`the container's root can't be changed: ${fault[0]}`, { hint: fault[1], cause: error })
-  );
+  return fault && new ContainerError(`the root can't be changed: ${fault[0]}`, { hint: fault[1], cause: error });
 }
 
 /** The first condition of pivot_root(2) that does not hold, and what to do about it. Pure. */
@@ -52,34 +52,19 @@ export function pivotRootFault(
   mounts: readonly MountInfo[],
   newRoot: MountPlace,
   root: MountPlace,
-): readonly [fault: string, hint?: string] | undefined {
+): MountFault | undefined {
+  const bind = 'bind the folder onto itself first';
   if (code === 'EBUSY' && newRoot.mountId === root.mountId)
-    return ['the new root lies on the same mount as the present one', 'bind the folder onto itself first'];
+    return ['the new root lies on the same mount as the present one', bind];
   if (code !== 'EINVAL') return undefined;
-  const mount = mounts.find(({ id }) => id === newRoot.mountId);
-  const present = mounts.find(({ id }) => id === root.mountId);
-  const shared = [mount, mounts.find(({ id }) => id === mount?.parent)].find(isShared);
-  if (shared)
-    return [
-      `the mount ${shared.mountPoint} is shared with other mount namespaces`,
-      `mount --make-private ${shared.mountPoint}`,
-    ];
-  if (!root.mountRoot)
-    return [
-      'the present root is not a mount point: tinyctr runs in a chroot',
-      'start it outside, or bind the chroot onto itself first',
-    ];
-  if (present?.fstype === 'rootfs' || present?.id === present?.parent)
-    return [
-      'the host runs from its initramfs (rootfs), which can never be put aside',
-      'boot into a real root with switch_root(8)',
-    ];
-  if (!newRoot.mountRoot) return ['the new root is not a mount point', 'bind the folder onto itself first'];
-  return undefined;
-}
-
-function isShared(mount: MountInfo | undefined): boolean {
-  return mount?.optionalFields.some((field) => field.startsWith('shared:')) ?? false;
+  const find = (wanted: number | undefined) => mounts.find(({ id }) => id === wanted);
+  const mount = find(newRoot.mountId);
+  const shared = [mount, find(mount?.parent)].find((m) => m?.optionalFields.some((f) => f.startsWith('shared:')));
+  if (shared) return [`the mount ${shared.mountPoint} is shared`, `mount --make-private ${shared.mountPoint}`];
+  if (!root.mountRoot) return ['the present root is no mount point: this is a chroot', 'start tinyctr outside of it'];
+  if (find(root.mountId)?.fstype === 'rootfs')
+    return ['the host runs from its initramfs (rootfs)', 'boot on into a real root file system with switch_root(8)'];
+  return newRoot.mountRoot ? undefined : ['the new root is not a mount point', bind];
 }
 
 /** For EPERM of fsmount(2). Undefined unless it was a procfs that was to be mounted. */
@@ -94,22 +79,14 @@ export function explainProc(error: SyscallError, plan: Plan, pid: number): Conta
 /** Empty for good in every procfs: what is mounted there hides nothing. */
 const emptyFolders = /\/(sys\/fs\/binfmt_misc|fs\/nfsd)$/;
 
-/**
- * Outside the first user namespace a new procfs may show no more than one that is there already. Pure.
- * Source: user_namespaces(7), "no part of it is hidden" of mount_namespaces(7).
- */
-export function procFault(mounts: readonly MountInfo[]): readonly [fault: string, hint: string] | undefined {
-  const present = mounts.filter(({ fstype, root }) => fstype === 'proc' && root === '/');
-  const hidden = mounts
-    .filter(({ parent, mountPoint }) => present.some(({ id }) => id === parent) && !emptyFolders.test(mountPoint))
-    .map(({ mountPoint }) => mountPoint);
-  if (present.length === 0)
-    return ['none is mounted outside, and only what is there may be shown', 'mount one outside first'];
-  if (hidden.length > 0)
-    return [
-      `it would show what is hidden outside below ${[...new Set(hidden)].join(', ')}`,
-      'run the outer container with an unmasked /proc: --security-opt systempaths=unconfined (podman: unmask=ALL)',
-    ];
-  const readonly = present.find(({ options }) => options.includes('ro'));
-  return readonly && [`outside, ${readonly.mountPoint} is read-only`, `mount -o remount,rw ${readonly.mountPoint}`];
+/** In a user namespace a new procfs may show no more than one that is there already. Pure. Source: mount_namespaces(7). */
+export function procFault(mounts: readonly MountInfo[]): MountFault | undefined {
+  const there = mounts.filter(({ fstype, root }) => fstype === 'proc' && root === '/');
+  if (there.length === 0) return ['outside there is none, and nothing more may be shown', 'mount one outside first'];
+  const over = mounts.filter((m) => there.some(({ id }) => id === m.parent) && !emptyFolders.test(m.mountPoint));
+  const hidden = [...new Set(over.map(({ mountPoint }) => mountPoint))].join(', ');
+  const unmask = 'give the outer container --security-opt systempaths=unconfined (podman: unmask=ALL)';
+  if (hidden) return [`it would show what mounts outside hide: ${hidden}`, unmask];
+  const readonly = there.find(({ options }) => options.includes('ro'));
+  return readonly && [`${readonly.mountPoint} outside is read-only`, unmask];
 }

@@ -64,12 +64,13 @@ function start(
   } finally {
     closeFd(cgroupFd);
   }
-  options.born?.(spawned.hostPid);
   const stage = new Stage(spawned.wire);
   stage.observer = options.observer;
   const init = plan.process.init ? sealedProgram('init', readFileSync(`${nativeFolder}/init`)) : undefined;
   let terminal: HostFd | undefined;
   try {
+    options.born?.(spawned.hostPid);
+    spawned.wire.handshake();
     const pipes = plan.terminal ? [] : [0, 1, 2].filter((fd) => fstatSync(options.stdio[fd]!).isFIFO());
     initContainer(stage, plan, { namespaces, pipes, ...(init === undefined ? {} : { init }) }, (master) => {
       terminal = master;

@@ -17,6 +17,7 @@ export interface SpawnedStage {
   hostPid: number;
   /** Owned by the caller. */
   pidfd: HostFd;
+  /** Owned by the caller, who begins with its handshake. */
   wire: SocketWire;
 }
 
@@ -36,6 +37,5 @@ export function spawnStage(options: SpawnOptions): SpawnedStage {
     wire.close();
     throw failed('clone3', [`flags=0x${options.namespaces.toString(16)}`], -hostPid);
   }
-  wire.handshake();
   return { hostPid, pidfd: pidfd.readInt32LE(0) as HostFd, wire };
 }

@@ -11,7 +11,7 @@ import {
   type StagePage,
   sizes,
 } from '../stage/protocol.ts';
-import type { HostFd, Wire } from '../stage/stage.ts';
+import { type HostFd, StageGone, type Wire } from '../stage/stage.ts';
 import { failed, rawSyscall, shim, syscall } from './syscall.ts';
 
 function int32s(values: readonly number[]): Buffer {
@@ -34,7 +34,7 @@ export class SocketWire implements Wire {
   /** Waits for the stage's first packet and checks that both ends speak the same protocol. Returns the stage's pid as it sees itself. */
   handshake(): number {
     const answer = this.receiveReply();
-    if (!answer) throw new Error('the stage ended before it said hello: its program could not start');
+    if (!answer) throw new StageGone(this.page(), undefined);
     const hello = decodeReply(answer.reply);
     if (hello.version !== PROTOCOL_VERSION)
       throw new Error(`the stage speaks protocol ${hello.version}, this is ${PROTOCOL_VERSION}: run "npm run build"`);

@@ -79,7 +79,7 @@ export function initContainer(stage: Stage, plan: Plan, descriptors: InitDescrip
   writeOomScore(stage, plan.process.oomScoreAdj);
   maskPaths(stage, root, plan.maskedPaths, nullDevice);
   protectPaths(stage, root, plan.readonlyPaths);
-  pivotRoot(stage, root, plan);
+  pivotRoot(stage, root);
 
   stage.step({
     id: 'hostname',
@@ -98,6 +98,15 @@ export function initContainer(stage: Stage, plan: Plan, descriptors: InitDescrip
   if (plan.loopback) stage.interface_up('lo');
 
   enterDirectory(stage, plan.process);
+
+  stage.step({
+    id: 'rootfs.flags',
+    why: 'root.readonly and rootfsPropagation, now that nothing more is made in it, not even the working directory',
+    see: ['config.md: Root'],
+  });
+  if (plan.root.readonly) stage.mount_setattr(root, { set: k.MOUNT_ATTR_RDONLY });
+  if (plan.root.propagation) stage.mount('', '/', null, plan.root.propagation, null);
+
   const init = descriptors.init === undefined ? undefined : fds.at(-1);
   const command = findCommand(stage, plan.process, user);
   becomeProcess(stage, { plan: plan.process, user, command, terminal, init, pipes: descriptors.pipes }, () => {
@@ -105,7 +114,7 @@ export function initContainer(stage: Stage, plan: Plan, descriptors: InitDescrip
   });
 }
 
-function pivotRoot(stage: Stage, root: StageFd, plan: Plan): void {
+function pivotRoot(stage: Stage, root: StageFd): void {
   stage.step({
     id: 'rootfs.pivot',
     why: 'the new root and the old one change places on the same path, then the old one is unmounted with all that is below it',
@@ -116,12 +125,4 @@ function pivotRoot(stage: Stage, root: StageFd, plan: Plan): void {
   stage.pivot_root('.', '.');
   stage.umount2('.', k.MNT_DETACH);
   stage.chdir('/');
-
-  stage.step({
-    id: 'rootfs.flags',
-    why: 'root.readonly and rootfsPropagation, now that nothing more is made in it',
-    see: ['config.md: Root'],
-  });
-  if (plan.root.readonly) stage.mount_setattr(root, { set: k.MOUNT_ATTR_RDONLY });
-  if (plan.root.propagation) stage.mount('', '/', null, plan.root.propagation, null);
 }

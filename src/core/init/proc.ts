@@ -22,6 +22,11 @@ function writeFile(stage: Stage, proc: StageFd, path: string, value: string): vo
 
 export function writeSysctls(stage: Stage, sysctls: Plan['sysctls']): void {
   if (sysctls.length === 0) return;
+  stage.step({
+    id: 'sysctls',
+    why: 'settings of the kernel go through a procfs that is mounted nowhere',
+    see: ['CVE-2025-52881'],
+  });
   const proc = openProc(stage);
   for (const { path, value } of sysctls) {
     stage.step({

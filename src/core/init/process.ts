@@ -10,6 +10,7 @@ import type { Terminal } from './console.ts';
 import type { ContainerUser } from './user.ts';
 
 const SIGKILL = 9;
+const admin = 1n << BigInt(CAP_SYS_ADMIN);
 
 export interface ProcessInput {
   plan: ProcessPlan;
@@ -79,7 +80,11 @@ export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => vo
       without: 'the whole interface of the kernel is there to be attacked',
       see: ['seccomp(2)', 'config-linux.md: Seccomp'],
     });
-    if (plan.seccomp) stage.seccomp_set_mode_filter(plan.seccomp.program, plan.seccomp.flags);
+    if (!plan.seccomp) return;
+    // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, which the change of user has taken out of the effective set.
+    if (!plan.noNewPrivileges)
+      stage.capset({ effective: admin, permitted: permitted | effective | inheritable | admin, inheritable: 0n });
+    stage.seccomp_set_mode_filter(plan.seccomp.program, plan.seccomp.flags);
   };
   const capabilities = () => {
     stage.step({
@@ -103,10 +108,6 @@ export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => vo
     capabilities();
     filter();
   } else {
-    // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, which the change of user has taken out of the effective set.
-    const admin = 1n << BigInt(CAP_SYS_ADMIN);
-    if (plan.seccomp)
-      stage.capset({ effective: admin, permitted: permitted | effective | inheritable | admin, inheritable: 0n });
     filter();
     capabilities();
   }

@@ -4,9 +4,12 @@ import type { Arg, Memory, Reference } from './protocol.ts';
 
 type ArgFormat = (value: number | bigint) => string;
 
+/** `prefix` may be several, separated by `|`. */
+const startsWithAny = (name: string, prefix: string): boolean => prefix.split('|').some((p) => name.startsWith(p));
+
 const flagsOf = (prefix: string, ...except: string[]): ArgFormat => {
   const known = Object.entries(constants).filter(
-    ([name, v]) => name.startsWith(prefix) && v !== 0 && !except.includes(name),
+    ([name, v]) => startsWithAny(name, prefix) && v !== 0 && !except.includes(name),
   );
   return (value) => {
     let rest = BigInt(value);
@@ -23,10 +26,10 @@ const flagsOf = (prefix: string, ...except: string[]): ArgFormat => {
   };
 };
 
-const oneOf = (prefix: string): ArgFormat => {
+const oneOf = (prefix: string, ...except: string[]): ArgFormat => {
   const names = new Map(
     Object.entries(constants)
-      .filter(([name]) => name.startsWith(prefix))
+      .filter(([name]) => startsWithAny(name, prefix) && !except.includes(name))
       .map(([name, v]) => [Number(v), name]),
   );
   return (value) => names.get(Number(value)) ?? String(value);
@@ -56,7 +59,7 @@ const formats: Record<string, readonly (ArgFormat | undefined)[]> = {
   setns: [undefined, CLONE],
   openat2: [dirfd],
   openat: [dirfd, undefined, O, octal],
-  open_tree: [dirfd, undefined, lazily(() => flagsOf('OPEN_TREE_'))],
+  open_tree: [dirfd, undefined, lazily(() => flagsOf('OPEN_TREE_|AT_', 'AT_FDCWD'))],
   move_mount: [dirfd, undefined, dirfd, undefined, lazily(() => flagsOf('MOVE_MOUNT_'))],
   mount_setattr: [dirfd, undefined, AT],
   fsopen: [undefined, lazily(() => flagsOf('FSOPEN_'))],
@@ -69,25 +72,36 @@ const formats: Record<string, readonly (ArgFormat | undefined)[]> = {
   fchmod: [undefined, octal],
   fchmodat: [dirfd, undefined, octal],
   fchownat: [dirfd, undefined, decimal, decimal, AT],
-  prctl: [lazily(() => oneOf('PR_'))],
+  prctl: [lazily(() => oneOf('PR_', 'PR_CAP_AMBIENT_RAISE', 'PR_CAP_AMBIENT_CLEAR_ALL'))],
   close_range: [undefined, undefined, lazily(() => flagsOf('CLOSE_RANGE_'))],
-  seccomp: [undefined, lazily(() => flagsOf('SECCOMP_FILTER_'))],
+  ioctl: [undefined, lazily(() => oneOf('TIOC|SIOC|NS_'))],
+  socket: [lazily(() => oneOf('AF_'))],
+  seccomp: [lazily(() => oneOf('SECCOMP_SET_')), lazily(() => flagsOf('SECCOMP_FILTER_'))],
   umask: [octal],
 };
+
+/** As strace shortens what may be long: an argument or a variable. */
+const shortString = (text: string): string =>
+  text.length > 80 ? `${JSON.stringify(text.slice(0, 80))}...` : JSON.stringify(text);
 
 function formatMemory(arg: Memory | Reference): string {
   if (typeof arg === 'string') return JSON.stringify(arg);
   if (arg instanceof Uint8Array) return `[${arg.length} bytes]`;
   if ('strings' in arg)
-    return `[${arg.strings.length > 8 ? `${arg.strings.length} strings` : arg.strings.map((s) => JSON.stringify(s)).join(', ')}]`;
+    return `[${arg.strings.length > 8 ? `${arg.strings.length} strings` : arg.strings.map(shortString).join(', ')}]`;
   if ('struct' in arg) return '{…}';
   if ('resultOf' in arg) return `result of call ${arg.resultOf}`;
   return 'out' in arg ? `[${arg.out} bytes]` : `[${arg.inout.length} bytes]`;
 }
 
+/** Which argument is the environment: it may hold secrets, so only its size is shown. */
+const environmentAt: Record<string, number> = { execve: 2, execveat: 3 };
+
 export function formatCall(name: string, args: readonly Arg[]): string {
   const shown = args.map((arg, i) => {
     if (arg === null) return 'NULL';
+    if (i === environmentAt[name] && typeof arg === 'object' && 'strings' in arg)
+      return `[/* ${arg.strings.length} vars */]`;
     if (typeof arg !== 'number' && typeof arg !== 'bigint') return formatMemory(arg);
     return (formats[name]?.[i] ?? decimal)(arg);
   });

@@ -7,7 +7,7 @@
  * Descriptors that a method returns belong to the stage: it closes them with `close`, or its last close_range does.
  */
 import * as k from '../kernel/constants.ts';
-import { E, errnoName } from '../kernel/errno.ts';
+import { E } from '../kernel/errno.ts';
 import { SyscallError } from '../kernel/error.ts';
 import * as structs from '../kernel/structs.ts';
 import { type SyscallName, syscallNumbers } from '../kernel/syscalls.ts';
@@ -159,6 +159,7 @@ export class Stage {
     const outcomes: Outcome[] = [];
     for (let start = 0; start < all.length; start += AT_ONCE) {
       const some = all.slice(start, start + AT_ONCE);
+      if (this.queue.length + some.length >= MAX_CALLS) this.flush(); // so that all answers come with one frame
       if (this.observer) for (const args of some) outcomes.push(this.call(name, args, tolerated));
       else {
         for (const args of some) this.post(name, args, tolerated);
@@ -601,7 +602,7 @@ export class Stage {
     const calls = this.queue;
     this.queue = [];
     this.held = false;
-    const started = performance.now();
+    const started = this.observer ? performance.now() : 0;
     const { reply } = this.exchange(calls, []);
     if (reply) {
       this.report(calls, reply, started);
@@ -622,6 +623,6 @@ export class Stage {
       return;
     }
     if (last && page.result < 0) throw this.failure(last, page.result);
-    throw new StageGone(page, last && `${formatCall(last.name, last.args.map(plainArg))} (${errnoName(-page.result)})`);
+    throw new StageGone(page, last && formatCall(last.name, last.args.map(plainArg)));
   }
 }

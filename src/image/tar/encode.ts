@@ -2,7 +2,7 @@
  * Entries as the header blocks of an archive: ustar, with pax records for what ustar has no room for. The same entry
  * gives the same bytes everywhere. Pure. Sparse files are written in GNU's pax format 1.0.
  */
-import type { Entry, EntryType } from './entry.ts';
+import type { Entry, EntryType, Extent } from './entry.ts';
 import { BLOCK } from './header.ts';
 
 const typeflags: Record<EntryType, string> = {
@@ -27,7 +27,7 @@ export function paddingOf(size: number): Buffer {
 
 /** Everything that stands before an entry's data. For a sparse file the data are its runs one after another. */
 export function encodeHeader(entry: Entry): Buffer {
-  const map = entry.extents ? encodeMap(entry.extents) : Buffer.alloc(0);
+  const map = entry.extents ? encodeMap(entry.extents, entry.size) : Buffer.alloc(0);
   const data = entry.extents ? entry.extents.reduce((sum, { length }) => sum + length, 0) : entry.size;
   const stored = map.length + data;
   const records = paxRecords(entry, stored);
@@ -38,8 +38,11 @@ export function encodeHeader(entry: Entry): Buffer {
   return Buffer.concat([encodeBlock(pax, 'x', body.length), body, paddingOf(body.length), header, map]);
 }
 
-function encodeMap(extents: NonNullable<Entry['extents']>): Buffer {
-  const numbers = [extents.length, ...extents.flatMap(({ offset, length }) => [offset, length])];
+/** A hole at the end is said by an empty run there: GNU tar makes the file no longer than its last run. */
+function encodeMap(extents: readonly Extent[], size: number): Buffer {
+  const last = extents.at(-1);
+  const runs = last && last.offset + last.length === size ? extents : [...extents, { offset: size, length: 0 }];
+  const numbers = [runs.length, ...runs.flatMap(({ offset, length }) => [offset, length])];
   const text = Buffer.from(`${numbers.join('\n')}\n`);
   return Buffer.concat([text, paddingOf(text.length)]);
 }

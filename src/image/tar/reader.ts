@@ -113,8 +113,8 @@ function* readEntry(
     if (sparse) {
       stored -= sparse.mapBytes;
       entry.size = sparse.realSize;
-      entry.extents = sparse.extents;
       checkExtents(sparse.extents, entry.size, stored);
+      entry.extents = sparse.extents.filter(({ length }) => length > 0); // an empty run only marks the end
     }
   }
   sink.begin(entry);

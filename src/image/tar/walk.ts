@@ -11,6 +11,7 @@ import { readDirectory } from '../unpack/remove-tree.ts';
 import { isHostPolicy } from '../unpack/untrusted.ts';
 import { encodeHeader, endOfArchive, paddingOf } from './encode.ts';
 import { type Entry, type EntryType, type Extent, shown } from './entry.ts';
+import { BLOCK } from './header.ts';
 
 const READ_BYTES = 512 * 1024;
 const SEEK_DATA = 3;
@@ -139,13 +140,17 @@ function readLink(pathFd: number): string {
   return target.toString('latin1', 0, syscall('readlinkat', [pathFd, '', target, target.length]));
 }
 
-/** lseek(2) with SEEK_DATA and SEEK_HOLE; ENXIO means that no data follows. */
+/**
+ * lseek(2) with SEEK_DATA and SEEK_HOLE; ENXIO means that no data follows. Runs are widened to whole blocks of the
+ * archive: GNU tar fills a run up to one, other readers don't, and so there is nothing to fill.
+ */
 function readExtents(fd: number, size: number): Extent[] {
   const extents: Extent[] = [];
   for (let at = 0; at < size; ) {
-    const offset = syscall('lseek', [fd, at, SEEK_DATA], ['ENXIO']);
-    if (offset < 0 || offset >= size) break;
-    at = Math.min(syscall('lseek', [fd, offset, SEEK_HOLE]), size);
+    const data = syscall('lseek', [fd, at, SEEK_DATA], ['ENXIO']);
+    if (data < 0 || data >= size) break;
+    const offset = Math.max(at, data - (data % BLOCK));
+    at = Math.min(Math.ceil(syscall('lseek', [fd, data, SEEK_HOLE]) / BLOCK) * BLOCK, size);
     extents.push({ offset, length: at - offset });
   }
   return extents;

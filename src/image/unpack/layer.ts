@@ -28,6 +28,7 @@ export interface UnpackedLayer {
 /** Counts and hashes what passes. */
 export class Meter {
   readonly #hash: Hash = createHash('sha256');
+  #digest: string | undefined;
   bytes = 0;
 
   add(chunk: Buffer): void {
@@ -35,8 +36,10 @@ export class Meter {
     this.bytes += chunk.length;
   }
 
+  /** Ends the hash. */
   digest(): string {
-    return `sha256:${this.#hash.digest('hex')}`;
+    this.#digest ??= `sha256:${this.#hash.digest('hex')}`;
+    return this.#digest;
   }
 }
 
@@ -126,10 +129,10 @@ export async function unpackLayer(
     const feed = new Feed(readArchive(writer, limits));
     const { raw, plain } = await decompress(source, (chunk) => feed.write(chunk), limits);
     feed.end();
-    writer.close();
     return { diffId: plain.digest(), blob: { digest: raw.digest(), size: raw.bytes }, size: writer.size };
   } catch (error) {
-    writer.abandon();
     throw error instanceof ArchiveError ? new ContainerError(error.message) : error;
+  } finally {
+    writer.close();
   }
 }

@@ -2,8 +2,8 @@
  * Removes a tree without following anything in it and without a path that could grow too long; host side. A directory
  * that isn't empty is moved up beside its parent and emptied in its turn, so depth costs nothing.
  */
-import { randomBytes } from 'node:crypto';
 import { closeSync } from 'node:fs';
+import { randomHex } from '../../core/host/random.ts';
 import { failed, rawSyscall } from '../../core/host/syscall.ts';
 import { AT_REMOVEDIR, O_DIRECTORY, O_RDONLY } from '../../core/kernel/constants.ts';
 import { E } from '../../core/kernel/errno.ts';
@@ -51,7 +51,7 @@ export function removeTree(dirfd: number, name: string): void {
 
 function empty(rootFd: number): void {
   const waiting: string[] = [];
-  const prefix = randomBytes(16).toString('hex'); // no archive can have guessed a name with it
+  const prefix = randomHex(16); // no archive can have guessed a name with it
   let counter = 0;
   const removeAll = (fd: number) => {
     for (const { name, isDirectory } of readDirectory(fd)) {

@@ -28,13 +28,8 @@ export class TreeWriter implements EntrySink {
     this.#tree = new Tree(path);
   }
 
-  /** Ends the work: directories get their times, descriptors are closed. */
+  /** Ends the work, complete or not: directories get their times, descriptors are closed. Call it once. */
   close(): void {
-    this.#tree.close();
-  }
-
-  /** Ends unfinished work. The error that ended it is what the caller reports. */
-  abandon(): void {
     if (this.#fileFd >= 0) closeSync(this.#fileFd);
     this.#fileFd = -1;
     this.#tree.close();

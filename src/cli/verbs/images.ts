@@ -1,0 +1,20 @@
+/** tinyctr images: what the store has. */
+import { type Command, Option } from 'commander';
+import { formatJson, formatTable, imageRows } from '../../image/present.ts';
+import { listImages } from '../../image/records.ts';
+import type { Globals } from '../globals.ts';
+import { requireRoot } from '../require.ts';
+
+export function define(program: Command, globals: () => Globals): void {
+  program
+    .command('images')
+    .description('List images.')
+    .option('-q, --quiet', 'only ids')
+    .addOption(new Option('--format <format>', 'how to print').choices(['table', 'json']).default('table'))
+    .action((options: { quiet?: boolean; format: string }) => {
+      requireRoot();
+      const rows = imageRows(listImages(globals().root));
+      if (options.quiet) process.stdout.write(rows.map(({ image }) => `${image.id.slice(0, 12)}\n`).join(''));
+      else process.stdout.write((options.format === 'json' ? formatJson : formatTable)(rows, Date.now()));
+    });
+}
