@@ -1,21 +1,21 @@
 /** `tinyctr run`, from options to exit status: image, spec, plan, launch, supervise, clean up. Host side. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { isatty } from 'node:tty';
 import { launch, type RunningContainer } from '../core/container/launch.ts';
 import { StateFolder } from '../core/container/state.ts';
 import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { randomHex } from '../core/host/random.ts';
 import { compiledFilter } from '../core/host/seccomp-cache.ts';
+import { isTerminal, windowSize } from '../core/host/terminal.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { planContainer } from '../core/plan/container.ts';
 import type { Plan } from '../core/plan/plan.ts';
 import type { Seccomp } from '../core/spec/types.ts';
-import type { Observer } from '../core/stage/stage.ts';
+import type { HostFd, Observer } from '../core/stage/stage.ts';
 import type { Image } from '../image/store.ts';
 import { type ContainerRecord, createContainer, removeContainer, writeRecord } from './containers.ts';
 import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';
-import { attachTerminal, exitCode, openStdio, superviseForeground } from './foreground.ts';
+import { exitCode, openStdio, superviseForeground } from './foreground.ts';
 import { hostReaders } from './host.ts';
 import type { RunOptions } from './options.ts';
 import { resolveSeccompFile } from './seccomp-file.ts';
@@ -106,11 +106,11 @@ export async function run(request: RunRequest): Promise<number> {
 
 /** With stdin and stdout on a terminal and neither -i nor -t said, both are on. */
 function terminalWishes(options: RunOptions): { tty: boolean; interactive: boolean } {
-  const atTerminal = isatty(0) && isatty(1); // not process.stdin: Node would make a pipe non-blocking, for the container too
+  const atTerminal = isTerminal(0) && isTerminal(1); // not process.stdin: Node would make a pipe non-blocking, for the container too
   const silent = options.tty === undefined && options.interactive === undefined;
   const tty = options.tty ?? (silent && atTerminal);
   const interactive = options.interactive ?? (silent && atTerminal);
-  if (tty && interactive && !isatty(0))
+  if (tty && interactive && !isTerminal(0))
     throw new ContainerError('-i with -t wants a terminal, but standard input is not one', {
       hint: 'leave -t away: tinyctr run -i …',
     });
@@ -141,7 +141,7 @@ function makePlan(request: RunRequest, wanted: ContainerSpec, id: string, tty: b
       init: wanted.init,
       cgroupPath: `/tinyctr/${id}`,
       ...(seccomp ? { seccomp: compile(seccomp, root) } : {}),
-      ...(tty ? { terminal: { rows: process.stdout.rows ?? 0, columns: process.stdout.columns ?? 0 } } : {}),
+      ...(tty ? { terminal: windowSize(1 as HostFd) } : {}),
     },
     { permittedCapabilities: permittedCapabilities() },
   );
@@ -194,8 +194,11 @@ async function runForeground(
     stdio.discard();
     throw error;
   }
-  stdio.handOver();
-  const detach = container.terminal === undefined ? undefined : attachTerminal(container.terminal, interactive);
+  await stdio.handOver();
+  const detach =
+    container.terminal === undefined
+      ? undefined
+      : (await import('./relay.ts')).attachTerminal(container.terminal, interactive);
   const status = await superviseForeground(container.pidfd);
   killCgroup(container.cgroup); // in a pid namespace that is not its own, others may have outlived it
   await detach?.();

@@ -2,9 +2,10 @@
  * A process's own folder in the store, layers/tmp-<pid>-<random>/, where layers are unpacked before they are published.
  * Host side. The folder's own lock (flock) says that its owner lives: it ends with the process, whatever kills it.
  */
-import { randomBytes } from 'node:crypto';
+
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { randomHex } from '../core/host/random.ts';
 import { O_DIRECTORY, O_RDONLY } from '../core/kernel/constants.ts';
 import { ensureStore, layerName, layersFolder } from './layout.ts';
 import { tryLock, withStoreLock } from './lock.ts';
@@ -43,7 +44,7 @@ export class Work {
   constructor(root: string) {
     this.#root = root;
     ensureStore(root);
-    this.#name = `${WORK_PREFIX}${process.pid}-${randomBytes(4).toString('hex')}`;
+    this.#name = `${WORK_PREFIX}${process.pid}-${randomHex(4)}`;
     // With the store's lock, so that nobody takes the folder for a dead one's before it is locked.
     this.#fd = withStoreLock(root, () => {
       mkdirSync(this.path(), { mode: 0o700 });

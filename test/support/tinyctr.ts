@@ -79,6 +79,11 @@ export class Engine {
     return runProgram(this.command[0]!, [...this.command.slice(1), ...words], options);
   }
 
+  /** Starts it and leaves it running, without input and output. */
+  spawn(...words: string[]): ChildProcess {
+    return spawn(this.command[0]!, [...this.command.slice(1), ...words], { stdio: 'ignore' });
+  }
+
   /** `tinyctr run --rm OPTIONS busybox sh -c SCRIPT`. */
   shell(script: string, ...options: string[]): Promise<Result> {
     return this.run('run', '--rm', ...options, 'busybox', 'sh', '-c', script);

@@ -73,7 +73,8 @@ export function explainProc(error: SyscallError, plan: Plan, pid: number): Conta
   const mount = plan.mounts.find(({ target }) => step === `mount ${target}`);
   const proc = mount?.kind === 'filesystem' ? mount.fstype === 'proc' : step === 'sysctls' || step === 'oom-score';
   const fault = proc ? procFault(readMountinfo(pid)) : undefined;
-  return fault && new ContainerError(`a procfs can't be mounted: ${fault[0]}`, { hint: fault[1], cause: error });
+  const more = { specPointer: mount?.specPointer, cause: error };
+  return fault && new ContainerError(`a procfs can't be mounted: ${fault[0]}`, { hint: fault[1], ...more });
 }
 
 /** Empty for good in every procfs: what is mounted there hides nothing. */

@@ -14,7 +14,7 @@ import { StageGone } from '../stage/stage.ts';
 import { findExecFault } from './explain-exec.ts';
 import { explainPivotRoot, explainProc } from './explain-mount.ts';
 
-/** `hostPid` is the stage's, a child of this process that was not reaped yet. Never throws. */
+/** `hostPid` is the stage's, a child of this process that was not reaped yet, or 0 if there is none. Never throws. */
 export function explainFailure(error: unknown, plan: Plan, hostPid: number): unknown {
   return ifReadable(() => explain(error, plan, hostPid)) ?? error;
 }
@@ -30,9 +30,10 @@ function ifReadable<T>(read: () => T): T | undefined {
 
 function explain(error: unknown, plan: Plan, hostPid: number): ContainerError | undefined {
   if (error instanceof StageGone) return explainEnd(error, plan, hostPid);
-  if (!(error instanceof SyscallError)) return undefined;
+  if (!(error instanceof SyscallError)) return error instanceof Error ? explain(error.cause, plan, hostPid) : undefined;
   const { syscall: name } = error.facts;
   if (name === 'execve') return explainExec(error, plan, hostPid);
+  if (name === 'clone3' && error.code === 'ENOMEM') return explainMemory(error, plan, /^max [1-9]\d*$/m);
   if (name === 'pivot_root') return explainPivotRoot(error, hostPid);
   if (name === 'fsmount' && error.code === 'EPERM') return explainProc(error, plan, hostPid);
   if (name === 'prlimit64' && error.code === 'EPERM') return explainRlimit(error, plan, hostPid);
@@ -87,16 +88,17 @@ function explainEnd(error: StageGone, plan: Plan, hostPid: number): ContainerErr
       hint: 'the profile must allow execve and what comes before it; --security-opt seccomp=unconfined shows the difference',
       cause: error,
     });
-  return signal === SIGKILL ? explainMemory(error, plan) : undefined;
+  return signal === SIGKILL ? explainMemory(error, plan, /^oom_kill [1-9]\d*$/m) : undefined;
 }
 
-function explainMemory(error: unknown, plan: Plan): ContainerError | undefined {
+/** If the cgroup's memory.events counts what the kernel does at the limit. Source: the kernel's cgroup-v2.rst. */
+function explainMemory(error: unknown, plan: Plan, count: RegExp): ContainerError | undefined {
   const limit = plan.cgroup.files.find(({ file }) => file === 'memory.max');
-  const events = limit && readFileSync(`${cgroupRoot()}${plan.cgroup.path}/memory.events`, 'utf8');
-  if (!events || !/^oom_kill [1-9]/m.test(events)) return undefined;
+  const proof = limit && count.exec(readFileSync(`${cgroupRoot()}${plan.cgroup.path}/memory.events`, 'utf8'));
+  if (!proof) return undefined;
   return new ContainerError(`the memory limit of ${limit.value} bytes is too small to start anything`, {
     specPointer: '/linux/resources/memory/limit',
-    hint: 'at least 6m is needed: memory.events of the cgroup says that the kernel killed the first process',
+    hint: `the limit was hit (memory.events: ${proof[0]}); give at least 6m`,
     cause: error,
   });
 }

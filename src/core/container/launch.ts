@@ -61,6 +61,8 @@ function start(
   try {
     if (plan.cgroup.devices) attachDeviceRules(cgroupFd, plan.cgroup.devices.program);
     spawned = withPidNamespace(plan.namespaces.join, namespaces, spawn);
+  } catch (error) {
+    throw explainFailure(error, plan, 0);
   } finally {
     closeFd(cgroupFd);
   }

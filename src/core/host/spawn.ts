@@ -1,7 +1,8 @@
 /** Gives birth to a stage: clone3 in new namespaces and a cgroup, the program from a sealed memfd. Host side, main thread only. */
 import { closeSync, readFileSync } from 'node:fs';
+import { SyscallError } from '../kernel/error.ts';
 import type { HostFd } from '../stage/stage.ts';
-import { failed, nativeFolder, shim } from './syscall.ts';
+import { nativeFolder, shim } from './syscall.ts';
 import { memfd, SocketWire, sealedProgram, socketPair } from './wire.ts';
 
 export interface SpawnOptions {
@@ -35,7 +36,8 @@ export function spawnStage(options: SpawnOptions): SpawnedStage {
   const wire = new SocketWire(ours, page);
   if (hostPid < 0) {
     wire.close();
-    throw failed('clone3', [`flags=0x${options.namespaces.toString(16)}`], -hostPid);
+    const call = `clone3({flags=0x${options.namespaces.toString(16)}})`;
+    throw new SyscallError({ syscall: 'clone3', call, errno: -hostPid, side: 'host' });
   }
   return { hostPid, pidfd: pidfd.readInt32LE(0) as HostFd, wire };
 }

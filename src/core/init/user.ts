@@ -93,7 +93,7 @@ export function resolveUser(
   const gid = groupText === undefined ? (entry ? parseId(entry[3]!) : 0) : findGroup(groupText);
   if (gid === undefined)
     throw new ContainerError(`the group of ${JSON.stringify(userText)} in the container's /etc/passwd is no number`);
-  const listed = groupText === undefined && entry ? group.filter((e) => e[3]!.split(',').includes(entry[0]!)) : [];
+  const listed = groupText === undefined && entry?.[0] ? group.filter((e) => e[3]!.split(',').includes(entry[0]!)) : [];
   const gids = [...listed.map((e) => parseId(e[2]!)), ...groupAdd.map(findGroup)].filter((g) => g !== undefined);
-  return { uid, gid, additionalGids: [...new Set([gid, ...gids])], home: homeOf(passwd, uid) };
+  return { uid, gid, additionalGids: [...new Set([gid, ...gids])], home: entry?.[5] || '/' };
 }

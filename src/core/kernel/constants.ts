@@ -140,6 +140,8 @@ export const F_SEAL_WRITE = 8;
 export const F_SEAL_EXEC = 0x20;
 
 // ioctl(2): terminals, tty_ioctl(4), ioctl_pty; network interfaces, netdevice(7); namespaces, ioctl_ns(2)
+export const TCGETS = 0x5401;
+export const TCSETS = 0x5402;
 export const TIOCSPTLCK = 0x40045431;
 export const TIOCGPTPEER = 0x5441;
 export const TIOCSCTTY = 0x540e;

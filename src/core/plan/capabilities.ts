@@ -1,4 +1,5 @@
 /** Capability names and sets. Pure. Source: capabilities(7), linux/capability.h. */
+import { ContainerError } from '../kernel/error.ts';
 
 /** Position is the number. */
 export const capabilityNames = [
@@ -47,12 +48,13 @@ export const capabilityNames = [
 
 export const CAP_SYS_ADMIN = 21;
 
-/** Throws RangeError for a name the kernel's list does not have. */
-export function capabilitySet(names: readonly string[] = []): bigint {
+/** Throws ContainerError with the JSON pointer of the list for a name that the kernel's list does not have. */
+export function capabilitySet(names: readonly string[] = [], specPointer?: string): bigint {
   let set = 0n;
   for (const name of names) {
     const number = (capabilityNames as readonly string[]).indexOf(name);
-    if (number < 0) throw new RangeError(`unknown capability ${name}`);
+    if (number < 0)
+      throw new ContainerError(`unknown capability ${name}; known are ${capabilityNames.join(', ')}`, { specPointer });
     set |= 1n << BigInt(number);
   }
   return set;

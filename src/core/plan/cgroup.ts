@@ -29,9 +29,14 @@ export function planCgroup(path: string, resources: Resources): CgroupPlan {
     throw new ContainerError('unified is not there yet', { specPointer: '/linux/resources/unified' });
   if (memory?.limit)
     files.push({ controller: 'memory', file: 'memory.max', value: orMax(memory.limit), option: 'memory limit' });
-  if (memory?.swap && memory.limit) {
+  if (memory?.swap) {
     // OCI's swap is memory and swap together; a kernel without swap has no file for it, and nothing to limit.
-    const value = memory.swap < 0 ? 'max' : String(memory.swap - memory.limit);
+    if (memory.swap > 0 && !(memory.limit && memory.limit > 0 && memory.limit <= memory.swap))
+      throw new ContainerError(
+        `memory.swap is ${memory.swap}, for memory and swap together: it wants a memory.limit that is not larger`,
+        { specPointer: '/linux/resources/memory/swap' },
+      );
+    const value = memory.swap < 0 ? 'max' : String(memory.swap - memory.limit!);
     files.push({ controller: 'memory', file: 'memory.swap.max', value, option: 'swap limit', ifPresent: true });
   }
   if (cpu?.shares)
@@ -41,11 +46,11 @@ export function planCgroup(path: string, resources: Resources): CgroupPlan {
       value: String(cpuSharesToWeight(cpu.shares)),
       option: 'CPU share',
     });
-  if (cpu?.quota)
+  if (cpu?.quota || cpu?.period)
     files.push({
       controller: 'cpu',
       file: 'cpu.max',
-      value: `${orMax(cpu.quota)} ${cpu.period ?? 100000}`,
+      value: `${orMax(cpu.quota || -1)} ${cpu.period || 100000}`,
       option: 'CPU limit',
     });
   if (pids)

@@ -4,7 +4,7 @@
  */
 import * as k from '../kernel/constants.ts';
 import { ContainerError } from '../kernel/error.ts';
-import type { Device, Linux, NamespaceType, Process, Spec } from '../spec/types.ts';
+import type { Capabilities, Device, Linux, NamespaceType, Process, Spec } from '../spec/types.ts';
 import { capabilitiesIn, capabilitySet } from './capabilities.ts';
 import { planCgroup } from './cgroup.ts';
 import { planMount, propagationOf } from './mounts.ts';
@@ -76,6 +76,10 @@ function planNamespaces(linux: Linux): NamespacePlan {
   const join: { type: string; flag: number; path: string; specPointer: string }[] = [];
   for (const [index, { type, path }] of (linux.namespaces ?? []).entries()) {
     const specPointer = `/linux/namespaces/${index}`;
+    if (!Object.hasOwn(cloneFlags, type))
+      throw new ContainerError(`unknown namespace ${type}; known are ${Object.keys(cloneFlags).join(', ')}`, {
+        specPointer: `${specPointer}/type`,
+      });
     const flag = cloneFlags[type];
     if (type === 'user' || type === 'time')
       throw new ContainerError(`a ${type} namespace is not there yet`, { specPointer: `${specPointer}/type` });
@@ -108,7 +112,12 @@ const defaultDevices: DevicePlan[] = [
 
 const deviceTypes = { c: k.S_IFCHR, u: k.S_IFCHR, b: k.S_IFBLK, p: k.S_IFIFO };
 
-function planDevice(device: Device): DevicePlan {
+function planDevice(device: Device, index: number): DevicePlan {
+  if (!Object.hasOwn(deviceTypes, device.type))
+    throw new ContainerError(
+      `${device.path} has the type ${JSON.stringify(device.type)}; known are ${Object.keys(deviceTypes).join(', ')}`,
+      { specPointer: `/linux/devices/${index}/type` },
+    );
   return {
     path: device.path,
     mode: deviceTypes[device.type] | (device.fileMode ?? 0o666),
@@ -145,12 +154,13 @@ function planProcess(process: Process | undefined, input: PlanInput, facts: Host
 
 function planCapabilities(process: Process, facts: HostFacts): ProcessPlan['capabilities'] {
   const named = process.capabilities ?? {};
+  const set = (name: keyof Capabilities) => capabilitySet(named[name], `/process/capabilities/${name}`);
   const sets = {
-    bounding: capabilitySet(named.bounding),
-    effective: capabilitySet(named.effective),
-    permitted: capabilitySet(named.permitted),
-    inheritable: capabilitySet(named.inheritable),
-    ambient: capabilitySet(named.ambient),
+    bounding: set('bounding'),
+    effective: set('effective'),
+    permitted: set('permitted'),
+    inheritable: set('inheritable'),
+    ambient: set('ambient'),
   };
   const missing = capabilitiesIn((sets.permitted | sets.effective | sets.inheritable) & ~facts.permittedCapabilities);
   if (missing.length > 0)

@@ -4,7 +4,8 @@ import { ContainerError } from '../kernel/error.ts';
 import type { Mount } from '../spec/types.ts';
 import type { MountPlan } from './plan.ts';
 
-const attributes: Record<string, { set?: number; clear?: number }> = {
+const attributes: Record<string, { set?: number; clear?: number } | undefined> = {
+  __proto__: null as never, // so that "constructor" is no option
   ro: { set: k.MOUNT_ATTR_RDONLY },
   rw: { clear: k.MOUNT_ATTR_RDONLY },
   nosuid: { set: k.MOUNT_ATTR_NOSUID },
@@ -24,6 +25,7 @@ const attributes: Record<string, { set?: number; clear?: number }> = {
 };
 
 const propagations: Record<string, number> = {
+  __proto__: null as never,
   private: k.MS_PRIVATE,
   slave: k.MS_SLAVE,
   shared: k.MS_SHARED,
@@ -89,8 +91,8 @@ const procFiles = [
 ];
 
 function checkDestination(target: string, specPointer: string): void {
-  const below = /^\/+proc\/+(.*)$/.exec(target)?.[1];
-  if (below === undefined && !/^\/+proc\/*$/.test(target)) return;
+  const below = /^\/proc\/(.*)$/.exec(target)?.[1];
+  if (below === undefined && target !== '/proc') return;
   if (below !== undefined && procFiles.includes(below)) return;
   throw new ContainerError(`a bind mount on ${target} is refused: it could redirect what is written to /proc`, {
     specPointer,
@@ -103,20 +105,26 @@ export function planMount(mount: Mount, index: number): MountPlan {
   const specPointer = `/mounts/${index}`;
   const options = mount.options ?? [];
   const { parameters, ...parsed } = parseMountOptions(options);
-  const target = mount.destination.startsWith('/') ? mount.destination : `/${mount.destination}`;
-  if (target.split('/').includes('..'))
+  const parts = mount.destination.split('/').filter((part) => part !== '' && part !== '.');
+  const target = `/${parts.join('/')}`;
+  if (parts.includes('..'))
     throw new ContainerError(`the mount destination ${mount.destination} contains ".."`, { specPointer });
-  if (mount.type !== 'bind' && !options.includes('bind') && !options.includes('rbind'))
+  if (mount.type !== 'bind' && !options.includes('bind') && !options.includes('rbind')) {
+    if (!mount.type)
+      throw new ContainerError(`the mount on ${target} has no type and is no bind mount`, {
+        specPointer: `${specPointer}/type`,
+      });
     return {
       kind: 'filesystem',
       target,
-      fstype: mount.type === 'cgroup' ? 'cgroup2' : (mount.type ?? ''),
+      fstype: mount.type === 'cgroup' ? 'cgroup2' : mount.type,
       source: mount.source ?? 'none',
       parameters,
       attributes: parsed.set,
       propagation: parsed.propagation,
       specPointer,
     };
+  }
   checkDestination(target, specPointer);
   const unknown = parameters.find(([key]) => !superblockFlags.has(key));
   if (unknown)

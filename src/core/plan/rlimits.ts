@@ -34,6 +34,8 @@ export function planRlimits(
       throw new ContainerError(`unknown resource limit ${type}; known are ${resources.join(', ')}`, {
         specPointer: `${specPointer}/type`,
       });
+    if (rlimits.findIndex((other) => other.type === type) < index)
+      throw new ContainerError(`${type} is there twice`, { specPointer: `${specPointer}/type` });
     if (!infinite(hard) && (infinite(soft) || soft > hard))
       throw new ContainerError(
         `${type}: the soft limit ${infinite(soft) ? 'unlimited' : soft} is above the hard limit ${hard}`,

@@ -73,139 +73,162 @@ export interface StagePage {
 
 const align8 = (n: number): number => (n + 7) & ~7;
 
-/** Collects the data of a frame: memory goes in one after another, what comes back at the end. */
-class DataBuilder {
-  readonly pieces: { at: number; bytes: Uint8Array }[] = [];
-  readonly relocations: [at: number, target: number][] = [];
-  readonly outs: { call: number; bytes: Uint8Array; at: number }[] = [];
-  readonly pending: ((outBase: number) => void)[] = [];
-  length = 0;
-  outLength = 0;
+/** A string for C ends at its first NUL: one with a NUL inside would be cut short. */
+function checkString(text: string): string {
+  if (text.includes('\0')) throw new RangeError(`a string for the kernel contains a NUL byte: ${JSON.stringify(text)}`);
+  return text;
+}
 
-  private place(bytes: Uint8Array): number {
+/**
+ * A frame being written. Words and one growing buffer instead of Buffer's write methods and many small objects: a
+ * container takes some 300 calls, and this code runs cold.
+ */
+class FrameBuilder {
+  private readonly calls: Uint32Array;
+  private readonly relocations: number[] = [];
+  private data = Buffer.alloc(8192);
+  private length = 0;
+  private readonly outs: { call: number; at: number; bytes: Uint8Array; patch: (offset: number) => void }[] = [];
+  private outLength = 0;
+
+  constructor(calls: number) {
+    this.calls = new Uint32Array(calls * (sizes.call / 4));
+  }
+
+  /** Room for `size` bytes, zeroed; returns their offset. */
+  private reserve(size: number): number {
     const at = this.length;
-    this.pieces.push({ at, bytes });
-    this.length = align8(at + bytes.length);
+    this.length = align8(at + size);
+    if (this.length > this.data.length) {
+      if (this.length > MAX_FRAME) checkLimit('bytes of arguments and environment', this.length, MAX_FRAME);
+      const larger = Buffer.alloc(2 * this.length);
+      this.data.copy(larger);
+      this.data = larger;
+    }
     return at;
   }
 
-  /** Calls `resolved` with the memory's offset once it is known. */
-  add(memory: Memory, call: number, resolved: (offset: number) => void): void {
-    if (typeof memory === 'string') resolved(this.place(cString(memory)));
-    else if (memory instanceof Uint8Array) resolved(this.place(memory));
-    else if ('strings' in memory) resolved(this.addStrings(memory.strings, call));
-    else if ('struct' in memory) resolved(this.addStruct(memory, call));
-    else this.addOut('out' in memory ? new Uint8Array(memory.out) : memory.inout, call, resolved);
+  private addBytes(bytes: Uint8Array): number {
+    const at = this.reserve(bytes.length);
+    this.data.set(bytes, at);
+    return at;
   }
 
-  private addStrings(strings: readonly string[], call: number): number {
-    const at = this.place(new Uint8Array(8 * (strings.length + 1)));
-    for (const [i, text] of strings.entries())
-      this.add(text, call, (target) => this.relocations.push([at + 8 * i, target]));
+  private addString(text: string): number {
+    const at = this.reserve(Buffer.byteLength(text) + 1);
+    this.data.write(checkString(text), at, 'utf8');
+    return at;
+  }
+
+  /** Calls `patch` with the memory's offset: at once, or at the end for what comes back. */
+  private add(memory: Memory, call: number, patch: (offset: number) => void): void {
+    if (typeof memory === 'string') patch(this.addString(memory));
+    else if (memory instanceof Uint8Array) patch(this.addBytes(memory));
+    else if ('strings' in memory) patch(this.addStrings(memory.strings));
+    else if ('struct' in memory) patch(this.addStruct(memory, call));
+    else {
+      const bytes = 'out' in memory ? new Uint8Array(memory.out) : memory.inout;
+      this.outs.push({ call, at: this.outLength, bytes, patch });
+      this.outLength = align8(this.outLength + bytes.length);
+    }
+  }
+
+  private addStrings(strings: readonly string[]): number {
+    const at = this.reserve(8 * (strings.length + 1));
+    for (let i = 0; i < strings.length; i++) this.relocations.push(at + 8 * i, this.addString(strings[i]!));
     return at;
   }
 
   private addStruct(linked: LinkedStruct, call: number): number {
-    const at = this.place(linked.struct);
+    const at = this.addBytes(linked.struct);
     for (const pointer of linked.pointers)
-      this.add(pointer.to, call, (target) => this.relocations.push([at + pointer.at, target]));
+      this.add(pointer.to, call, (target) => this.relocations.push(at + pointer.at, target));
     return at;
   }
 
-  private addOut(bytes: Uint8Array, call: number, resolved: (offset: number) => void): void {
-    const at = this.outLength;
-    this.outs.push({ call, bytes, at });
-    this.outLength = align8(at + bytes.length);
-    this.pending.push((outBase) => resolved(outBase + at));
+  /** struct call, in words: nr, flags and masks, six arguments of two words, tolerated errnos, serve_fd. */
+  addCall(index: number, call: WireCall): void {
+    checkLimit('arguments of a call', call.args.length, 6);
+    checkLimit('tolerated errnos of a call', call.tolerated.length, 2);
+    const words = this.calls;
+    const at = index * (sizes.call / 4);
+    let pointers = 0;
+    let references = 0;
+    for (let i = 0; i < call.args.length; i++) {
+      const arg = call.args[i]!;
+      const argAt = at + 2 + 2 * i;
+      if (arg === null) continue;
+      if (typeof arg === 'number' || typeof arg === 'bigint') writeInt64(words, arg, argAt);
+      else if (typeof arg === 'object' && 'resultOf' in arg) {
+        references |= 1 << i;
+        writeInt64(words, arg.resultOf, argAt);
+      } else {
+        pointers |= 1 << i;
+        this.add(arg, index, (offset) => {
+          words[argAt] = offset;
+        });
+      }
+    }
+    words[at] = call.nr;
+    words[at + 1] = (call.serveFd === undefined ? 0 : CALL_FORKS) | (pointers << 16) | (references << 24);
+    words[at + 14] = (call.tolerated[0] ?? 0) | ((call.tolerated[1] ?? 0) << 16);
+    words[at + 15] = call.serveFd ?? -1;
   }
-}
 
-/** A string as C wants it. Throws for one with a NUL inside, which C would cut short. */
-export function cString(text: string): Buffer {
-  if (text.includes('\0')) throw new RangeError(`a string for the kernel contains a NUL byte: ${JSON.stringify(text)}`);
-  return Buffer.from(`${text}\0`);
+  finish(calls: number, descriptors: number): Frame {
+    const outOffset = this.length;
+    for (const out of this.outs) out.patch(outOffset + out.at);
+    const dataLength = outOffset + this.outLength + 8; // the last byte must be 0
+    const relocations = Uint32Array.from(this.relocations);
+    const head = sizes.request + this.calls.byteLength + relocations.byteLength;
+    const length = head + dataLength;
+    checkLimit('bytes of arguments and environment', length, MAX_FRAME);
+    checkLimit('calls', calls, MAX_CALLS);
+    checkLimit('strings and pointers', relocations.length / 2, MAX_RELOCATIONS);
+    checkLimit('descriptors', descriptors, MAX_DESCRIPTORS);
+    checkLimit('bytes to come back', sizes.reply + 8 * calls + 4 * MAX_DESCRIPTORS + this.outLength, MAX_REPLY);
+    const header = Uint32Array.of(
+      PROTOCOL_MAGIC,
+      length,
+      calls,
+      relocations.length / 2,
+      dataLength,
+      outOffset,
+      this.outLength,
+      descriptors,
+    );
+    const bytes = Buffer.alloc(length);
+    bytes.set(new Uint8Array(header.buffer), 0);
+    bytes.set(new Uint8Array(this.calls.buffer), sizes.request);
+    bytes.set(new Uint8Array(relocations.buffer), sizes.request + this.calls.byteLength);
+    bytes.set(this.data.subarray(0, outOffset), head);
+    for (const out of this.outs) bytes.set(out.bytes, head + outOffset + out.at);
+    return { bytes, outs: this.outs.map((out) => ({ call: out.call, at: out.at, length: out.bytes.length })) };
+  }
 }
 
 /** Throws RangeError when the frame is beyond what the stage takes. */
 export function encodeFrame(calls: readonly WireCall[], descriptors: number): Frame {
-  const data = new DataBuilder();
-  const callBytes = Buffer.alloc(calls.length * sizes.call);
-  for (const [index, call] of calls.entries()) encodeCall(callBytes, index, call, data);
-  const outOffset = data.length;
-  for (const resolve of data.pending) resolve(outOffset);
-  const dataLength = outOffset + data.outLength + 8; // the last byte must be 0
-  const head = sizes.request + callBytes.length + data.relocations.length * sizes.relocation;
-  const length = head + dataLength;
-  checkLimit('bytes of arguments and environment', length, MAX_FRAME);
-  checkLimit('calls', calls.length, MAX_CALLS);
-  checkLimit('strings and pointers', data.relocations.length, MAX_RELOCATIONS);
-  checkLimit('descriptors', descriptors, MAX_DESCRIPTORS);
-  const reply = sizes.reply + 8 * calls.length + 4 * MAX_DESCRIPTORS + data.outLength;
-  checkLimit('bytes to come back', reply, MAX_REPLY);
-  const bytes = Buffer.alloc(length);
-  const header = [
-    PROTOCOL_MAGIC,
-    length,
-    calls.length,
-    data.relocations.length,
-    dataLength,
-    outOffset,
-    data.outLength,
-    descriptors,
-  ];
-  for (const [i, value] of header.entries()) bytes.writeUInt32LE(value, 4 * i);
-  callBytes.copy(bytes, sizes.request);
-  encodeRelocations(bytes, sizes.request + callBytes.length, data.relocations);
-  for (const piece of data.pieces) bytes.set(piece.bytes, head + piece.at);
-  for (const out of data.outs) bytes.set(out.bytes, head + outOffset + out.at);
-  return { bytes, outs: data.outs.map((out) => ({ call: out.call, at: out.at, length: out.bytes.length })) };
+  const frame = new FrameBuilder(calls.length);
+  for (let i = 0; i < calls.length; i++) frame.addCall(i, calls[i]!);
+  return frame.finish(calls.length, descriptors);
 }
 
 function checkLimit(what: string, found: number, most: number): void {
   if (found > most) throw new RangeError(`${found} ${what} are too many for one frame to the stage: at most ${most}`);
 }
 
-function encodeCall(bytes: Buffer, index: number, call: WireCall, data: DataBuilder): void {
-  checkLimit('arguments of a call', call.args.length, 6);
-  checkLimit('tolerated errnos of a call', call.tolerated.length, 2);
-  const at = index * sizes.call;
-  let pointers = 0;
-  let references = 0;
-  for (const [i, arg] of call.args.entries()) {
-    const argAt = at + 8 + 8 * i;
-    if (arg === null) continue;
-    if (typeof arg === 'number') writeInt64(bytes, arg, argAt);
-    else if (typeof arg === 'bigint') bytes.writeBigInt64LE(BigInt.asIntN(64, arg), argAt);
-    else if (typeof arg === 'object' && 'resultOf' in arg) {
-      references |= 1 << i;
-      bytes.writeUInt32LE(arg.resultOf, argAt);
-    } else {
-      pointers |= 1 << i;
-      data.add(arg, index, (offset) => bytes.writeUInt32LE(offset, argAt));
-    }
+/** An integer as two words; a BigInt costs ten times as much as a number. */
+function writeInt64(words: Uint32Array, value: number | bigint, at: number): void {
+  if (typeof value === 'bigint') {
+    words[at] = Number(BigInt.asUintN(32, value));
+    words[at + 1] = Number(BigInt.asUintN(32, value >> 32n));
+    return;
   }
-  bytes.writeUInt32LE(call.nr, at);
-  bytes.writeUInt16LE(call.serveFd === undefined ? 0 : CALL_FORKS, at + 4);
-  bytes.writeUInt8(pointers, at + 6);
-  bytes.writeUInt8(references, at + 7);
-  bytes.writeUInt16LE(call.tolerated[0] ?? 0, at + 56);
-  bytes.writeUInt16LE(call.tolerated[1] ?? 0, at + 58);
-  bytes.writeInt32LE(call.serveFd ?? -1, at + 60);
-}
-
-/** A safe integer as 64 bits; a BigInt would cost ten times as much. */
-function writeInt64(bytes: Buffer, value: number, at: number): void {
   if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is no integer for the kernel`); // NaN would arrive as 0: root
   const low = value >>> 0;
-  bytes.writeUInt32LE(low, at);
-  bytes.writeInt32LE((value - low) / 2 ** 32, at + 4);
-}
-
-function encodeRelocations(bytes: Buffer, start: number, relocations: readonly [number, number][]): void {
-  for (const [i, [at, target]] of relocations.entries()) {
-    bytes.writeUInt32LE(at, start + 8 * i);
-    bytes.writeUInt32LE(target, start + 8 * i + 4);
-  }
+  words[at] = low;
+  words[at + 1] = (value - low) / 2 ** 32;
 }
 
 /** Throws when the lengths don't add up: then this is no reply of ours. */

@@ -135,7 +135,10 @@ export class Stage {
 
   private post(name: SyscallName, args: readonly StageArg[], tolerated: readonly string[] = [], fd?: StageFd): void {
     const place: { stack?: string } = {};
+    const limit = Error.stackTraceLimit;
+    Error.stackTraceLimit = 3; // the method, the line of init, and whence that was called: the rest costs more than the call
     Error.captureStackTrace(place, this.post);
+    Error.stackTraceLimit = limit;
     this.queue.push({ name, args, tolerated, fd, step: this.current, place });
     if (!this.held && (this.observer || this.queue.length >= MAX_CALLS)) this.outcomes = this.flush();
   }

@@ -6,7 +6,7 @@ import * as protocol from '../../../../src/core/stage/protocol.ts';
 import { needs } from '../../../support/need.ts';
 import { checkFacts, compilers } from '../kernel/c-facts.ts';
 
-const { cString, decodePage, decodeReply, encodeFrame } = protocol;
+const { decodePage, decodeReply, encodeFrame } = protocol;
 const nativeShim = fileURLToPath(new URL('../../../../native-shim', import.meta.url));
 const header = readFileSync(`${nativeShim}/protocol.h`, 'utf8');
 
@@ -206,9 +206,15 @@ describe('limits, before anything is sent', () => {
     expect(() => encode(call([value]))).toThrow(new RangeError(`${value} is no integer for the kernel`));
   });
 
+  test('a reference to no call', () => {
+    expect(() => encode(call([]), call([{ resultOf: undefined as never }]))).toThrow(
+      'undefined is no integer for the kernel',
+    );
+  });
+
   test('no NUL within a string', () => {
     const error = new RangeError('a string for the kernel contains a NUL byte: "/etc\\u0000/shadow"');
-    expect(() => cString('/etc\0/shadow')).toThrow(error);
+    expect(() => encode(call(['/etc\0/shadow']))).toThrow(error);
     expect(() => encode(call([{ strings: ['ok', '/etc\0/shadow'] }]))).toThrow(error);
   });
 });
