@@ -24,6 +24,26 @@ __attribute__((noreturn)) static void leave(int status)
 	__builtin_trap(); /* a seccomp filter refused even that: end by SIGILL */
 }
 
+static void say(const char *text, size_t length)
+{
+	sys3(__NR_write, 2, text, length);
+}
+
+/* The host learns no more than an exit status: what went wrong is told here. */
+static void complain(const char *path, long error)
+{
+	static const char text[] = "tinyctr: exec (with --init) fails with errno ";
+	char digits[] = { '0' + error / 100, '0' + error / 10 % 10, '0' + error % 10 };
+	size_t zeros = error < 10 ? 2 : error < 100, length = 0;
+	while (path[length])
+		length++;
+	say(text, sizeof text - 1);
+	say(digits + zeros, sizeof digits - zeros);
+	say(": ", 2);
+	say(path, length);
+	say("\n", 1);
+}
+
 __attribute__((noreturn)) static void become_command(char **argv, char **envp)
 {
 	/* A group of its own, in the foreground if there is a terminal: Ctrl-C is for the command, not for init. */
@@ -32,6 +52,7 @@ __attribute__((noreturn)) static void become_command(char **argv, char **envp)
 	sys3(__NR_ioctl, 0, TIOCSPGRP, &group);
 	sys4(__NR_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof no_signals);
 	long error = sys3(__NR_execve, argv[1], argv + 2, envp);
+	complain(argv[1], -error);
 	leave(error == -ENOENT ? 127 : 126);
 }
 

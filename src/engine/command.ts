@@ -1,6 +1,7 @@
 /** What the container executes, and where: entrypoint, command and working directory. Pure. */
 import { posix } from 'node:path';
-import type { ImageConfig, RunOptions } from './options.ts';
+import type { ImageConfig } from '../image/config.ts';
+import type { RunOptions } from './options.ts';
 import { UsageError } from './usage-error.ts';
 
 /**

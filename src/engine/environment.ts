@@ -1,6 +1,8 @@
 /** The environment of the container's process: defaults, image, --env-file, -e; later ones win. Pure. */
+
+import type { ImageConfig } from '../image/config.ts';
 import { cut } from './identity.ts';
-import type { HostReaders, ImageConfig, RunOptions } from './options.ts';
+import type { HostReaders, RunOptions } from './options.ts';
 import { type Problems, UsageError } from './usage-error.ts';
 
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';

@@ -45,17 +45,6 @@ export interface RunOptions {
   pidsLimit?: string;
 }
 
-/** The only image fields that are ever read: an image is untrusted, its labels and volumes change nothing (SEC-16). */
-export interface ImageConfig {
-  Env?: string[];
-  Cmd?: string[];
-  Entrypoint?: string[];
-  WorkingDir?: string;
-  User?: string;
-  ExposedPorts?: Record<string, unknown>;
-  StopSignal?: string;
-}
-
 /** A device node of the host, as lstat(2) shows it; `fileMode` may carry the file type bits. */
 export type HostDevice = Required<Device>;
 

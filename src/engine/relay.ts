@@ -2,9 +2,10 @@
  * Carries bytes where the caller's terminal or socket is not given to the container itself, and gives the terminal back as
  * it was found. Host side; a module of its own because node:net and node:tty take 2 ms to load, and most starts need neither.
  */
+import { readSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { ReadStream } from 'node:tty';
-import { makeRaw, setWindowSize } from '../core/host/terminal.ts';
+import { makeRaw, setBlocking, setWindowSize, windowSize } from '../core/host/terminal.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 
 /** Resolves when the container's end is closed. Owns `readEnd`. */
@@ -33,41 +34,71 @@ export function attachTerminal(master: HostFd, interactive: boolean): () => Prom
   const terminal = new ReadStream(master);
   const ended = new Promise<void>((resolve) => {
     terminal.once('error', () => resolve()); // EIO: the last process at the other end is gone
-    terminal.once('end', resolve);
     terminal.once('close', resolve);
+    terminal.once('end', () => drain(master));
   });
   let lastMs = Date.now();
+  // Written at once, whoever has to wait: the stream would drop what it holds back when the other end closes.
   terminal.on('data', (chunk) => {
     lastMs = Date.now();
-    if (!process.stdout.write(chunk)) {
-      terminal.pause();
-      process.stdout.once('drain', () => terminal.resume());
-    }
+    if (!writeAll(chunk)) terminal.destroy();
   });
-  // Somebody outside may have been given the terminal and keep it open: a second of silence is the end as well.
-  const quiet = () =>
-    new Promise<void>((resolve) => {
-      const timer = setInterval(() => {
-        if (!terminal.isPaused() && Date.now() - lastMs > 1000) resolve(clearInterval(timer));
-      }, 100);
-      void ended.then(() => clearInterval(timer));
-    });
-  process.stdout.once('error', () => terminal.destroy()); // EPIPE: nobody sees it; the container gets SIGHUP
-  const resize = () => process.stdout.isTTY && setWindowSize(master, process.stdout.rows, process.stdout.columns);
+  const resize = () => {
+    const { rows, columns } = windowSize(1 as HostFd);
+    if (rows > 0 && columns > 0) setWindowSize(master, rows, columns);
+  };
   process.on('SIGWINCH', resize);
-  let restore = () => {};
-  if (interactive) {
-    restore = makeRaw(0 as HostFd);
-    process.once('exit', restore);
-    process.stdin.on('data', (chunk) => terminal.write(chunk));
-    process.stdin.once('error', () => process.stdin.pause()); // EIO: the caller's terminal has hung up
-  }
+  const restore = interactive ? takeKeyboard(terminal) : () => {};
   return async () => {
-    await Promise.race([ended, quiet()]);
+    await Promise.race([ended, silence(() => lastMs, ended)]);
     process.removeListener('SIGWINCH', resize);
+    restore();
+    terminal.destroy();
+  };
+}
+
+/** Every key goes to the container, none to the caller's terminal itself. Returns what gives both back. */
+function takeKeyboard(terminal: ReadStream): () => void {
+  const restore = makeRaw(0 as HostFd);
+  process.once('exit', restore);
+  process.stdin.on('data', (chunk) => terminal.write(chunk));
+  process.stdin.once('error', () => process.stdin.pause()); // EIO: the caller's terminal has hung up
+  return () => {
     process.removeListener('exit', restore);
     restore();
     process.stdin.pause();
-    terminal.destroy();
   };
+}
+
+/** Somebody outside may have been given the terminal and keep it open: a second of silence is the end as well. */
+function silence(lastMs: () => number, ended: Promise<void>): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {
+      if (Date.now() - lastMs() > 1000) resolve(clearInterval(timer));
+    }, 100);
+    void ended.then(() => clearInterval(timer));
+  });
+}
+
+/** Node takes a closed other end for the end of the data (libuv, POLLHUP after a short read): the rest is read here. */
+function drain(master: HostFd): void {
+  const buffer = Buffer.alloc(65536);
+  try {
+    while (writeAll(buffer.subarray(0, readSync(master, buffer))));
+  } catch {
+    // EIO: all was read
+  }
+}
+
+/** To standard output. False for no bytes, and if nobody reads it any more: then the container gets SIGHUP. */
+function writeAll(bytes: Buffer): boolean {
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(1, bytes, at);
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'EAGAIN') return false;
+      setBlocking(1 as HostFd);
+    }
+  }
+  return bytes.length > 0;
 }

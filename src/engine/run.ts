@@ -180,6 +180,9 @@ function writeEtcFiles(folder: string, options: RunOptions, wanted: ContainerSpe
   writeFileSync(`${folder}/resolv.conf`, dns, { mode: 0o644 });
 }
 
+const explain = async (error: unknown, plan: Plan, hostPid: number): Promise<unknown> =>
+  (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
+
 async function runForeground(
   plan: Plan,
   interactive: boolean,
@@ -189,7 +192,7 @@ async function runForeground(
   const stdio = openStdio(plan.terminal === undefined && interactive);
   let container: RunningContainer;
   try {
-    container = await launch(plan, { stdio: stdio.fds, born, ...(observer ? { observer } : {}) });
+    container = await launch(plan, { stdio: stdio.fds, born, explain, ...(observer ? { observer } : {}) });
   } catch (error) {
     stdio.discard();
     throw error;

@@ -3,6 +3,7 @@
  * Pure: what has to be read from the host is read by functions passed in.
  */
 import type { Spec } from '../core/spec/types.ts';
+import type { ImageConfig } from '../image/config.ts';
 import { capabilities } from './capabilities.ts';
 import { processArgs, workingDirectory } from './command.ts';
 import { devices } from './devices.ts';
@@ -12,7 +13,7 @@ import { checkGroup, checkHostname, checkName, checkUser, parseLabel, parseSigna
 import { resources, rlimits } from './limits.ts';
 import { type EtcFiles, mounts } from './mounts.ts';
 import { type HostNamespaces, hostNamespaces, namespaces } from './namespaces.ts';
-import type { HostReaders, ImageConfig, RunOptions } from './options.ts';
+import type { HostReaders, RunOptions } from './options.ts';
 import { type SeccompChoice, security, systemPaths } from './security.ts';
 import { sysctls } from './sysctl.ts';
 import { Problems } from './usage-error.ts';

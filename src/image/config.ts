@@ -3,10 +3,18 @@
  * volumes and whatever else stands there changes nothing (SEC-16). Pure. Source: OCI image-spec, config.md.
  */
 import { ContainerError } from '../core/kernel/error.ts';
-import type { ImageConfig } from '../engine/options.ts';
 import { limits } from './limits.ts';
 
-export type { ImageConfig };
+/** The only image fields that are ever read: an image is untrusted, its labels and volumes change nothing (SEC-16). */
+export interface ImageConfig {
+  Env?: string[];
+  Cmd?: string[];
+  Entrypoint?: string[];
+  WorkingDir?: string;
+  User?: string;
+  ExposedPorts?: Record<string, unknown>;
+  StopSignal?: string;
+}
 
 /** The checked parts of an image's configuration document. */
 export interface ImageDocument {

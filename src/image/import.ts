@@ -10,7 +10,7 @@ import type { Image } from './records.ts';
 import { parseReference, type Reference } from './reference.ts';
 import { archiveDirectory } from './tar/walk.ts';
 import { unpackLayer } from './unpack/layer.ts';
-import { Work } from './work.ts';
+import { withWork } from './with-work.ts';
 
 /** Large reads keep the event loop's share small. */
 export const READ_AHEAD = { highWaterMark: 1024 * 1024 };
@@ -41,16 +41,13 @@ export async function imageFromArchive(
   parts: ImageParts,
   references: readonly Reference[],
 ): Promise<Image> {
-  const work = new Work(root);
-  try {
+  return await withWork(root, async (work) => {
     const tree = work.newTree();
     const { diffId, size, blob } = await unpackLayer(archive, tree);
     if (blob.size === 0) throw new ContainerError('there is nothing to import: the input is empty');
     work.publish(tree, diffId);
     return commitImage(root, makeConfiguration(parts, diffId), [{ diffId, size }], references);
-  } finally {
-    work.close();
-  }
+  });
 }
 
 /** Source: OCI image-spec, config.md. The same parts give the same bytes, and so the same id. */
@@ -85,7 +82,7 @@ function openSource(root: string, source: string): AsyncIterable<Buffer> {
 /** stdin as a stream. Throws ContainerError when it is a terminal: nobody types an archive. */
 export function openStdin(): AsyncIterable<Buffer> {
   if (process.stdin.isTTY) throw new ContainerError('the archive is to come from stdin, but stdin is a terminal');
-  return createReadStream('', { ...READ_AHEAD, fd: 0, autoClose: false });
+  return process.stdin;
 }
 
 export function statSource(source: string): Stats {

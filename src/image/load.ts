@@ -7,12 +7,12 @@ import { readOciLayout, type SavedImage } from './oci-layout.ts';
 import { type Image, type LayerRecord, listImages } from './records.ts';
 import { openSaved, type SavedFiles } from './saved-files.ts';
 import { unpackLayer } from './unpack/layer.ts';
-import { Work } from './work.ts';
+import { withWork } from './with-work.ts';
+import type { Work } from './work.ts';
 
 /** `source` is a file, a directory, or - for stdin. Throws ContainerError; images before the damaged one are in the store. */
 export async function loadImages(root: string, source: string): Promise<Image[]> {
-  const work = new Work(root);
-  try {
+  return await withWork(root, async (work) => {
     const files = await openSaved(source, work.path('archive'));
     try {
       const images: Image[] = [];
@@ -21,9 +21,7 @@ export async function loadImages(root: string, source: string): Promise<Image[]>
     } finally {
       files.close();
     }
-  } finally {
-    work.close();
-  }
+  });
 }
 
 /** Docker's newer archives are both at once: then manifest.json says what docker itself would load. */

@@ -38,18 +38,42 @@ async function bundles() {
   must(...tinyctr, 'run', '--rm', 'busybox', 'true');
   const [layer] = readdirSync(`${scratch}/root/layers`).filter((name) => /^[0-9a-f]{32}$/.test(name));
   const rootfs = `${scratch}/root/layers/${layer}`;
-  const config = JSON.parse(spawnSync('sh', ['-c', `mkdir -p ${scratch}/spec && cd ${scratch}/spec && runc spec && cat config.json`], { encoding: 'utf8' }).stdout);
-  const caps = 'CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE'.split(' ').map((name) => `CAP_${name}`);
-  config.process = { ...config.process, terminal: false, args: ['true'], noNewPrivileges: false, capabilities: { bounding: caps, effective: caps, permitted: caps }, rlimits: [] };
+  const config = JSON.parse(
+    spawnSync('sh', ['-c', `mkdir -p ${scratch}/spec && cd ${scratch}/spec && runc spec && cat config.json`], {
+      encoding: 'utf8',
+    }).stdout,
+  );
+  const caps =
+    'CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE'
+      .split(' ')
+      .map((name) => `CAP_${name}`);
+  config.process = {
+    ...config.process,
+    terminal: false,
+    args: ['true'],
+    noNewPrivileges: false,
+    capabilities: { bounding: caps, effective: caps, permitted: caps },
+    rlimits: [],
+  };
   config.root = { path: rootfs, readonly: false };
   const write = (name, seccomp) => {
     mkdirSync(`${scratch}/${name}`);
-    writeFileSync(`${scratch}/${name}/config.json`, JSON.stringify({ ...config, linux: { ...config.linux, ...(seccomp ? { seccomp } : {}) } }));
+    writeFileSync(
+      `${scratch}/${name}/config.json`,
+      JSON.stringify({ ...config, linux: { ...config.linux, ...(seccomp ? { seccomp } : {}) } }),
+    );
   };
   write('unconfined');
   const { build } = await import('esbuild');
-  const code = "import { defaultSeccompProfile } from './src/engine/seccomp-profile.ts'; export default defaultSeccompProfile;";
-  await build({ stdin: { contents: code, resolveDir: project, loader: 'ts' }, bundle: true, format: 'esm', platform: 'node', outfile: `${scratch}/profile.mjs` });
+  const code =
+    "import { defaultSeccompProfile } from './src/engine/seccomp-profile.ts'; export default defaultSeccompProfile;";
+  await build({
+    stdin: { contents: code, resolveDir: project, loader: 'ts' },
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    outfile: `${scratch}/profile.mjs`,
+  });
   write('confined', (await import(`${scratch}/profile.mjs`)).default(caps));
   return rootfs;
 }
@@ -57,15 +81,50 @@ async function bundles() {
 const rootfs = await bundles();
 writeFileSync(`${scratch}/empty.cjs`, '');
 let count = 0;
-const runc = (bundle) => () => ['runc', '--root', `${scratch}/runc`, 'run', '-b', `${scratch}/${bundle}`, `bench-${process.pid}-${count++}`];
-const run = (...options) => () => [...tinyctr, 'run', '--rm', ...options, 'busybox', 'true'];
+const runc = (bundle) => () => [
+  'runc',
+  '--root',
+  `${scratch}/runc`,
+  'run',
+  '-b',
+  `${scratch}/${bundle}`,
+  `bench-${process.pid}-${count++}`,
+];
+const run =
+  (...options) =>
+  () => [...tinyctr, 'run', '--rm', ...options, 'busybox', 'true'];
 const candidates = {
   'node, empty script': () => [process.execPath, `${scratch}/empty.cjs`],
   'tinyctr, seccomp unconfined': run('--security-opt', 'seccomp=unconfined'),
   'tinyctr, default profile': run(),
   ...(has('runc') ? { 'runc, no seccomp': runc('unconfined'), 'runc, default profile': runc('confined') } : {}),
   ...(has('podman')
-    ? { 'podman, network none': () => ['podman', '--root', `${scratch}/podman`, '--runroot', `${scratch}/podman-run`, '--cgroup-manager', 'cgroupfs', '--events-backend', 'none', 'run', '--rm', '--network', 'none', '--pids-limit', '0', '--ulimit', 'nofile=1024:20000', '--ulimit', 'nproc=32768:32768', '--rootfs', `${rootfs}:O`, 'true'] }
+    ? {
+        'podman, network none': () => [
+          'podman',
+          '--root',
+          `${scratch}/podman`,
+          '--runroot',
+          `${scratch}/podman-run`,
+          '--cgroup-manager',
+          'cgroupfs',
+          '--events-backend',
+          'none',
+          'run',
+          '--rm',
+          '--network',
+          'none',
+          '--pids-limit',
+          '0',
+          '--ulimit',
+          'nofile=1024:20000',
+          '--ulimit',
+          'nproc=32768:32768',
+          '--rootfs',
+          `${rootfs}:O`,
+          'true',
+        ],
+      }
     : {}),
 };
 for (const peer of ['runc', 'podman']) if (!has(peer)) console.log(`bench: ${peer} is not installed: left out`);
@@ -96,7 +155,9 @@ const ratios = [
 ].filter(([ours, theirs]) => medians[ours] && medians[theirs]);
 for (const [ours, theirs, goal] of ratios) {
   const ratio = medians[ours] / medians[theirs];
-  console.log(`${ours} / ${theirs}: ${ratio.toFixed(2)} (to reach: ${goal.toFixed(2)}${ratio <= goal ? '' : ', missed'})`);
+  console.log(
+    `${ours} / ${theirs}: ${ratio.toFixed(2)} (to reach: ${goal.toFixed(2)}${ratio <= goal ? '' : ', missed'})`,
+  );
 }
 const json = process.argv.indexOf('--json');
 if (json > 0) writeFileSync(process.argv[json + 1], `${JSON.stringify({ rounds, medians }, null, 2)}\n`);

@@ -12,9 +12,6 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { explainFailure } from '../../src/core/container/explain.ts';
-import { hostMachine, machineName } from '../../src/core/container/explain-elf.ts';
-import { procFault } from '../../src/core/container/explain-mount.ts';
 import { launch } from '../../src/core/container/launch.ts';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import { destroy } from '../../src/core/host/child.ts';
@@ -26,6 +23,9 @@ import type { ContainerError } from '../../src/core/kernel/error.ts';
 import { planContainer } from '../../src/core/plan/container.ts';
 import type { Namespace } from '../../src/core/spec/types.ts';
 import { type HostFd, Stage } from '../../src/core/stage/stage.ts';
+import { hostMachine, machineName } from '../../src/explain/elf.ts';
+import { explainFailure } from '../../src/explain/failure.ts';
+import { procFault } from '../../src/explain/mount.ts';
 import { needs } from '../support/need.ts';
 import { checkout, Engine, type Result, runProgram, scratch } from '../support/tinyctr.ts';
 
@@ -91,6 +91,12 @@ describe('errors', needs({ root: true, command: ['unshare', 'setpriv'] }), () =>
       const result = await run('busybox', '/files/node');
       rmSync(`${files}/node`);
       expectError(result, 127, /its ELF loader is "\/lib.*\/ld-.*", which does not exist$/);
+    });
+
+    test('behind --init it is told as well', async () => {
+      const { code, stderr } = await run('--init', 'busybox', put('script', '#!/bin/bash\n'));
+      expect(stderr).toBe('tinyctr: exec (with --init) fails with errno 2: /files/script\n');
+      expect(code).toBe(127);
     });
 
     test('as another user, without a capability left', async () => {

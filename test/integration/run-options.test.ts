@@ -1,5 +1,5 @@
 /** Each option of `tinyctr run` for users, environment, capabilities, limits and namespaces, seen from inside. */
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -475,7 +475,7 @@ describe('--init', needs({ root: true }), () => {
   });
 
   test('it passes signals on: a command without a handler dies of SIGTERM', async () => {
-    const onStdout = (_: string, child: { kill(signal: string): void }) => child.kill('SIGTERM');
+    const onStdout = (_: string, child: ChildProcess) => void child.kill('SIGTERM');
     const started = Date.now();
     const result = await engine.runWith(
       { onStdout },

@@ -90,7 +90,14 @@ describe('who gets a terminal', needs({ root: true, command: 'setsid' }), () => 
 describe('what goes through it', needs({ root: true, command: 'setsid' }), () => {
   test('the window’s size at the start, and when it changes', async () => {
     const pty = atTerminal(
-      ['run', '--rm', 'busybox', 'sh', '-c', 'trap "stty size" WINCH; stty size; while :; do sleep 0.05; done'],
+      [
+        'run',
+        '--rm',
+        'busybox',
+        'sh',
+        '-c',
+        'trap "stty size" WINCH; trap "exit 0" TERM; stty size; while :; do sleep 0.05; done',
+      ],
       {
         rows: 33,
         columns: 101,
@@ -100,9 +107,7 @@ describe('what goes through it', needs({ root: true, command: 'setsid' }), () =>
     pty.resize(40, 120);
     await pty.shows(/40 120\r\n/);
     pty.child.kill('SIGTERM');
-    pty.child.kill('SIGTERM');
-    pty.child.kill('SIGTERM');
-    await expectEnd(pty, 137);
+    await expectEnd(pty, 0);
   });
 
   test('Ctrl-C reaches the program in the foreground, not tinyctr', async () => {
@@ -138,10 +143,12 @@ describe('what goes through it', needs({ root: true, command: 'setsid' }), () =>
     await expectEnd(pty, 4);
   });
 
-  test('all output arrives, however much', async () => {
+  // Five times: what is lost when the other end closes is a matter of luck.
+  test.each([1, 2, 3, 4, 5])('all output arrives, however much (%i)', async () => {
     const pty = atTerminal(['run', '--rm', 'busybox', 'seq', '1', '100000']);
     await expectEnd(pty, 0);
     const lines = pty.screen.split('\r\n');
+    expect(lines.slice(-2)).toEqual(['100000', '']);
     expect(lines.length).toBe(100_001);
     expect(lines.findIndex((line, i) => i < 100_000 && line !== String(i + 1))).toBe(-1);
   });
@@ -179,6 +186,12 @@ describe('what goes through it', needs({ root: true, command: 'setsid' }), () =>
     const pty = atTerminal(['run', '--rm', '-u', 'nobody', 'busybox', 'sh', '-c', script]);
     await expectEnd(pty, 0);
     expect(pty.screen).toBe('nobody\r\nopened\r\nout\r\n');
+  });
+
+  test('all output arrives when it goes into a pipe with a slow reader', async () => {
+    const pty = atShell('"$@" run --rm -t busybox seq 1 100000 | (sleep 0.5; tail -n 1; echo end)');
+    await pty.shows(/100000\r+\nend/);
+    await expectEnd(pty, 0);
   });
 
   test('output that nobody reads any more ends it', async () => {

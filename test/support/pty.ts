@@ -3,7 +3,7 @@
  * keyboard and screen would be is `type` and `screen`.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { ReadStream } from 'node:tty';
 import { rawSyscall, syscall } from '../../src/core/host/syscall.ts';
 import { setWindowSize } from '../../src/core/host/terminal.ts';
@@ -54,10 +54,8 @@ export class Pty {
       env: { ...process.env, TERM: 'xterm' },
     });
     this.stream = new ReadStream(this.master);
-    this.stream.on('data', (chunk: Buffer) => {
-      this.screen += chunk.toString('latin1');
-      for (const watcher of this.watchers) watcher();
-    });
+    this.stream.on('data', (chunk: Buffer) => this.show(chunk));
+    this.stream.once('end', () => this.drain());
     this.stream.on('error', () => {}); // EIO: nobody has the other end any more
     this.ended = this.waitForEnd();
   }
@@ -74,6 +72,24 @@ export class Pty {
     closeSync(this.peer);
     await closed;
     return status;
+  }
+
+  private show(bytes: Buffer): void {
+    this.screen += bytes.toString('latin1');
+    for (const watcher of this.watchers) watcher();
+  }
+
+  /** Node takes a closed other end for the end of the data: the rest is read here. */
+  private drain(): void {
+    const buffer = Buffer.alloc(65536);
+    try {
+      for (let length = -1; length !== 0; ) {
+        length = readSync(this.master, buffer);
+        this.show(buffer.subarray(0, length));
+      }
+    } catch {
+      // EIO: all was read
+    }
   }
 
   /** The settings as stty(1) would save them: struct termios as the kernel has it. */

@@ -13,7 +13,6 @@ import { sealedProgram } from '../host/wire.ts';
 import { initContainer } from '../init/container.ts';
 import type { Plan } from '../plan/plan.ts';
 import { type HostFd, type Observer, Stage } from '../stage/stage.ts';
-import { explainFailure } from './explain.ts';
 
 export interface LaunchOptions {
   /** Host descriptors that become 0, 1 and 2, unless the plan has a terminal; borrowed. */
@@ -21,6 +20,8 @@ export interface LaunchOptions {
   observer?: Observer;
   /** Called once the process exists, with its pid: what must be on disk before anything can go wrong. */
   born?: (hostPid: number) => void;
+  /** Says better why it failed, while the half-built container still stands; hostPid is 0 if there is none. */
+  explain?: (error: unknown, plan: Plan, hostPid: number) => Promise<unknown>;
 }
 
 export interface RunningContainer {
@@ -39,7 +40,7 @@ export async function launch(plan: Plan, options: LaunchOptions): Promise<Runnin
   try {
     const cgroup = createCgroup(plan.cgroup);
     try {
-      return { ...start(plan, options, cgroup, namespaces), cgroup };
+      return { ...(await start(plan, options, cgroup, namespaces)), cgroup };
     } catch (error) {
       await removeCgroup(cgroup);
       throw error;
@@ -49,12 +50,12 @@ export async function launch(plan: Plan, options: LaunchOptions): Promise<Runnin
   }
 }
 
-function start(
+async function start(
   plan: Plan,
   options: LaunchOptions,
   cgroup: string,
   namespaces: readonly HostFd[],
-): Omit<RunningContainer, 'cgroup'> {
+): Promise<Omit<RunningContainer, 'cgroup'>> {
   const cgroupFd = openCgroup(cgroup);
   const spawn = () => spawnStage({ namespaces: plan.namespaces.clone, cgroupFd, stdio: options.stdio });
   let spawned: SpawnedStage;
@@ -62,7 +63,7 @@ function start(
     if (plan.cgroup.devices) attachDeviceRules(cgroupFd, plan.cgroup.devices.program);
     spawned = withPidNamespace(plan.namespaces.join, namespaces, spawn);
   } catch (error) {
-    throw explainFailure(error, plan, 0);
+    throw (await options.explain?.(error, plan, 0)) ?? error;
   } finally {
     closeFd(cgroupFd);
   }
@@ -79,7 +80,7 @@ function start(
     });
     return { hostPid: spawned.hostPid, pidfd: spawned.pidfd, terminal };
   } catch (error) {
-    const explained = explainFailure(error, plan, spawned.hostPid);
+    const explained = (await options.explain?.(error, plan, spawned.hostPid)) ?? error;
     for (const fd of stage.received) closeSync(fd);
     destroy(spawned.pidfd);
     throw explained;

@@ -24,7 +24,7 @@ export interface ProcessInput {
 
 export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => void): void {
   const { plan, user, command, init } = input;
-  const { bounding, effective, permitted, inheritable, ambient } = plan.capabilities;
+  const { bounding, effective, permitted, inheritable, ambient } = capabilitiesFor(plan, user);
   takeTerminal(stage, input);
 
   stage.step({
@@ -119,6 +119,15 @@ export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => vo
   });
   if (init === undefined) stage.execve(command.path, command.argv, command.envp);
   else stage.fexecve(init, ['init', command.path, ...command.argv], command.envp);
+}
+
+/** A user that was looked up and is not root gets what an exec would leave it, before the exec: it can't open root's program. */
+function capabilitiesFor(
+  { user: wanted, capabilities }: ProcessPlan,
+  user: ContainerUser,
+): ProcessPlan['capabilities'] {
+  if (wanted.kind === 'ids' || user.uid === 0) return capabilities;
+  return { ...capabilities, effective: capabilities.ambient, permitted: capabilities.ambient };
 }
 
 function takeTerminal(stage: Stage, { terminal, user, pipes }: ProcessInput): void {

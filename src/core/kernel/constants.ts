@@ -11,29 +11,14 @@ export const CLONE_NEWUSER = 0x10000000;
 export const CLONE_NEWPID = 0x20000000;
 export const CLONE_NEWNET = 0x40000000;
 export const CLONE_NEWTIME = 0x80;
-export const CLONE_PARENT = 0x8000;
 
 // mount(2)
-export const MS_RDONLY = 1;
-export const MS_NOSUID = 2;
-export const MS_NODEV = 4;
-export const MS_NOEXEC = 8;
-export const MS_SYNCHRONOUS = 0x10;
-export const MS_REMOUNT = 0x20;
-export const MS_DIRSYNC = 0x80;
-export const MS_NOSYMFOLLOW = 0x100;
-export const MS_NOATIME = 0x400;
-export const MS_NODIRATIME = 0x800;
 export const MS_BIND = 0x1000;
 export const MS_REC = 0x4000;
-export const MS_SILENT = 0x8000;
 export const MS_UNBINDABLE = 0x20000;
 export const MS_PRIVATE = 0x40000;
 export const MS_SLAVE = 0x80000;
 export const MS_SHARED = 0x100000;
-export const MS_RELATIME = 0x200000;
-export const MS_STRICTATIME = 0x1000000;
-export const MS_LAZYTIME = 0x2000000;
 
 // umount2(2)
 export const MNT_DETACH = 2;
@@ -42,7 +27,6 @@ export const MNT_DETACH = 2;
 export const FSOPEN_CLOEXEC = 1;
 export const FSCONFIG_SET_FLAG = 0;
 export const FSCONFIG_SET_STRING = 1;
-export const FSCONFIG_SET_FD = 5;
 export const FSCONFIG_CMD_CREATE = 6;
 export const FSMOUNT_CLOEXEC = 1;
 export const OPEN_TREE_CLONE = 1;
@@ -59,7 +43,6 @@ export const MOUNT_ATTR_NOATIME = 0x10;
 export const MOUNT_ATTR_STRICTATIME = 0x20;
 export const MOUNT_ATTR_NODIRATIME = 0x80;
 export const MOUNT_ATTR_NOSYMFOLLOW = 0x200000;
-export const MOUNT_ATTR_IDMAP = 0x100000;
 
 // openat(2), openat2(2) and the other *at calls
 export const O_RDONLY = 0;
@@ -68,8 +51,6 @@ export const O_RDWR = 2;
 export const O_CREAT = 0o100;
 export const O_EXCL = 0o200;
 export const O_NOCTTY = 0o400;
-export const O_TRUNC = 0o1000;
-export const O_APPEND = 0o2000;
 export const O_NONBLOCK = 0o4000;
 export const O_DIRECTORY = arm64 ? 0o40000 : 0o200000;
 export const O_NOFOLLOW = arm64 ? 0o100000 : 0o400000;
@@ -88,7 +69,6 @@ export const AT_RECURSIVE = 0x8000;
 
 // stat(2), inode(7)
 export const S_IFMT = 0o170000;
-export const S_IFSOCK = 0o140000;
 export const S_IFLNK = 0o120000;
 export const S_IFREG = 0o100000;
 export const S_IFBLK = 0o60000;
@@ -99,10 +79,7 @@ export const S_IFIFO = 0o10000;
 // statfs(2): f_type
 export const PROC_SUPER_MAGIC = 0x9fa0;
 export const DEVPTS_SUPER_MAGIC = 0x1cd1;
-export const SYSFS_MAGIC = 0x62656572;
 export const TMPFS_MAGIC = 0x1021994;
-export const CGROUP2_SUPER_MAGIC = 0x63677270;
-export const OVERLAYFS_SUPER_MAGIC = 0x794c7630;
 
 // prctl(2)
 export const PR_SET_PDEATHSIG = 1;
@@ -131,8 +108,6 @@ export const MFD_NOEXEC_SEAL = 8;
 export const F_GETFL = 3;
 export const F_SETFL = 4;
 export const F_ADD_SEALS = 0x409;
-export const F_SETFD = 2;
-export const FD_CLOEXEC = 1;
 export const F_SEAL_SEAL = 1;
 export const F_SEAL_SHRINK = 2;
 export const F_SEAL_GROW = 4;
@@ -147,7 +122,6 @@ export const TIOCGPTPEER = 0x5441;
 export const TIOCSCTTY = 0x540e;
 export const TIOCGWINSZ = 0x5413;
 export const TIOCSWINSZ = 0x5414;
-export const SIOCGIFFLAGS = 0x8913;
 export const SIOCSIFFLAGS = 0x8914;
 export const IFF_UP = 1;
 export const NS_GET_NSTYPE = 0xb703;
@@ -168,5 +142,3 @@ export const WNOHANG = 1;
 export const WEXITED = 4;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
-export const LOCK_UN = 8;
-export const LOCK_SH = 1;

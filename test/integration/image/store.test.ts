@@ -229,48 +229,43 @@ describe('several at once, and the end at any moment', needs({ root: true }), ()
 
   // The calls by which the store changes; strace kills the process when it enters the n-th of them.
   const calls = ['rename', 'mkdir,mkdirat', 'flock', 'unlink,unlinkat,rmdir', 'openat'] as const;
-  test.each(calls)(
-    'kill -9 at each %s of an import, and of a removal',
-    needs({ command: 'strace' }),
-    async (call) => {
-      const file = archiveFile('killed', a.directory('d/'), a.file('d/f', 'content'), a.symlink('l', 'd'));
-      const kill = (n: number, words: string[]) => {
-        const inject = `inject=${call}:signal=SIGKILL:when=${n}`;
-        const args = [
-          '-f',
-          '-qq',
-          '-o',
-          '/dev/null',
-          '-e',
-          `trace=${call}`,
-          '-e',
-          inject,
-          tinyctr,
-          '--root',
-          root,
-          ...words,
-        ];
-        return spawnSync('strace', args, { stdio: 'ignore' }).signal === 'SIGKILL';
-      };
-      // Node itself opens many files before the first of ours.
-      const [first, step] = call === 'openat' ? [20, 7] : [1, 1];
-      let killed = 0;
-      for (const words of [
-        ['import', file, 'x'],
-        ['rmi', 'x'],
-      ]) {
-        for (let n = first; n < first + 30 * step && kill(n, words); n += step) {
-          killed++;
-          cleanStore(root);
-          if (existsSync(join(root, 'names'))) checkStore(); // the last of the folders that are made at the beginning
-          if (words[0] === 'rmi' && findImage(root, 'x') === undefined) await importImage(root, file, 'x', []);
-        }
-        if (words[0] === 'import') await importImage(root, file, 'x', []);
+  test.each(calls)('kill -9 at each %s of an import, and of a removal', needs({ command: 'strace' }), async (call) => {
+    const file = archiveFile('killed', a.directory('d/'), a.file('d/f', 'content'), a.symlink('l', 'd'));
+    const kill = (n: number, words: string[]) => {
+      const inject = `inject=${call}:signal=SIGKILL:when=${n}`;
+      const args = [
+        '-f',
+        '-qq',
+        '-o',
+        '/dev/null',
+        '-e',
+        `trace=${call}`,
+        '-e',
+        inject,
+        tinyctr,
+        '--root',
+        root,
+        ...words,
+      ];
+      return spawnSync('strace', args, { stdio: 'ignore' }).signal === 'SIGKILL';
+    };
+    // Node itself opens many files before the first of ours.
+    const [first, step] = call === 'openat' ? [20, 7] : [1, 1];
+    let killed = 0;
+    for (const words of [
+      ['import', file, 'x'],
+      ['rmi', 'x'],
+    ]) {
+      for (let n = first; n < first + 30 * step && kill(n, words); n += step) {
+        killed++;
+        cleanStore(root);
+        if (existsSync(join(root, 'names'))) checkStore(); // the last of the folders that are made at the beginning
+        if (words[0] === 'rmi' && findImage(root, 'x') === undefined) await importImage(root, file, 'x', []);
       }
-      expect(killed).toBeGreaterThan(1);
-    },
-    120_000,
-  );
+      if (words[0] === 'import') await importImage(root, file, 'x', []);
+    }
+    expect(killed).toBeGreaterThan(3);
+  });
 });
 
 describe('the embedded image, and one that is not here', needs({ root: true }), () => {

@@ -121,11 +121,13 @@ describe('the verbs', needs({ root: true }), () => {
     const child = spawn(program, ['--root', scratch.in('root'), 'import', '-', 'half'], {
       stdio: ['pipe', 'ignore', 'ignore'],
     });
+    const ended = new Promise((resolve) => child.on('exit', (_, signal) => resolve(signal)));
+    child.stdin.on('error', () => {}); // the pipe breaks, as it should
     child.stdin.write(a.header(a.file('large', '', { size: 1_000_000 })));
     child.stdin.write(Buffer.alloc(200_000));
     await new Promise((resolve) => setTimeout(resolve, 400));
     child.kill('SIGINT');
-    await new Promise((resolve) => child.on('close', resolve));
+    expect(await ended).toBe('SIGINT');
     expect(tinyctr(['cleanup']).code).toBe(0);
     expect(tinyctr(['images', '-q']).stdout).toBe('');
     expect(spawnSync('ls', [scratch.in('root', 'layers')], { encoding: 'utf8' }).stdout).toBe('');

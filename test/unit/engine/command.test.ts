@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { processArgs, workingDirectory } from '../../../src/engine/command.ts';
-import type { ImageConfig } from '../../../src/engine/options.ts';
+import type { ImageConfig } from '../../../src/image/config.ts';
 import { problemOf, runOptions } from './support.ts';
 
 const image: ImageConfig = { Entrypoint: ['/entry', '-x'], Cmd: ['serve'] };

@@ -3,12 +3,12 @@
  * mounted (E11). Host side; the stage still stands, its mounts are read from /proc/PID/mountinfo.
  */
 import { closeSync, openSync } from 'node:fs';
-import { type MountInfo, readMountinfo } from '../host/mountinfo.ts';
-import { syscall } from '../host/syscall.ts';
-import { AT_EMPTY_PATH, O_PATH } from '../kernel/constants.ts';
-import { ContainerError, type SyscallError } from '../kernel/error.ts';
-import { STATX_SIZE } from '../kernel/structs.ts';
-import type { Plan } from '../plan/plan.ts';
+import { type MountInfo, readMountinfo } from '../core/host/mountinfo.ts';
+import { syscall } from '../core/host/syscall.ts';
+import { AT_EMPTY_PATH, O_PATH } from '../core/kernel/constants.ts';
+import { ContainerError, type SyscallError } from '../core/kernel/error.ts';
+import { STATX_SIZE } from '../core/kernel/structs.ts';
+import type { Plan } from '../core/plan/plan.ts';
 
 /** Where in the tree of mounts a file lies. */
 export interface MountPlace {

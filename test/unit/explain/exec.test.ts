@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { hostMachine, machineName } from '../../../../src/core/container/explain-elf.ts';
-import { findExecFault } from '../../../../src/core/container/explain-exec.ts';
+import { hostMachine, machineName } from '../../../src/explain/elf.ts';
+import { findExecFault } from '../../../src/explain/exec.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -110,7 +110,7 @@ test('an interpreter that is a directory, or is not executable (E3)', () => {
 });
 
 test('a FIFO is not opened', () => {
-  execFileSync('mkfifo', [`${folder}/fifo`]);
+  execFileSync('sh', ['-c', `mkfifo ${folder}/fifo`]);
   expect(fault(`${folder}/fifo`, 'EACCES')?.text).toBe('it is not a regular file');
 });
 

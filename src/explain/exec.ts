@@ -3,12 +3,12 @@
  * kernel does, and names the first thing that is wrong. Host side; every file is opened below /proc/PID/root by openat2.
  */
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
-import { type MountInfo, readMountinfo } from '../host/mountinfo.ts';
-import { syscall } from '../host/syscall.ts';
-import * as k from '../kernel/constants.ts';
-import { openHow } from '../kernel/structs.ts';
-import { hostMachine, loaders, machineName, type ReadAt, readElf } from './explain-elf.ts';
-import { mountPlace } from './explain-mount.ts';
+import { type MountInfo, readMountinfo } from '../core/host/mountinfo.ts';
+import { syscall } from '../core/host/syscall.ts';
+import * as k from '../core/kernel/constants.ts';
+import { openHow } from '../core/kernel/structs.ts';
+import { hostMachine, loaders, machineName, type ReadAt, readElf } from './elf.ts';
+import { mountPlace } from './mount.ts';
 
 /** `text` ends a sentence that began with the file's name. */
 export interface Fault {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { pivotRootFault, procFault } from '../../../../src/core/container/explain-mount.ts';
-import { parseMountinfo } from '../../../../src/core/host/mountinfo.ts';
+import { parseMountinfo } from '../../../src/core/host/mountinfo.ts';
+import { pivotRootFault, procFault } from '../../../src/explain/mount.ts';
 
 const mounts = parseMountinfo(`20 1 8:1 / / rw - ext4 /dev/vda rw
 30 20 0:30 / /new rw - tmpfs none rw

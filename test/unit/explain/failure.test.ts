@@ -2,15 +2,15 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { explainFailure } from '../../../../src/core/container/explain.ts';
-import { E } from '../../../../src/core/kernel/errno.ts';
-import { ContainerError, SyscallError } from '../../../../src/core/kernel/error.ts';
-import { planContainer } from '../../../../src/core/plan/container.ts';
-import { StageGone } from '../../../../src/core/stage/stage.ts';
+import { E } from '../../../src/core/kernel/errno.ts';
+import { ContainerError, SyscallError } from '../../../src/core/kernel/error.ts';
+import { planContainer } from '../../../src/core/plan/container.ts';
+import { StageGone } from '../../../src/core/stage/stage.ts';
+import { explainFailure } from '../../../src/explain/failure.ts';
 
 /** Stands for the cgroup hierarchy: not every host has the memory controller there. */
 const hierarchy = vi.hoisted(() => ({ path: '' }));
-vi.mock('../../../../src/core/host/cgroup.ts', () => ({ cgroupRoot: () => hierarchy.path }));
+vi.mock('../../../src/core/host/cgroup.ts', () => ({ cgroupRoot: () => hierarchy.path }));
 
 /** Above PID_MAX_LIMIT: never a process. */
 const NOBODY = 0x400001;

@@ -3,16 +3,16 @@
  * An error that nothing was found out about comes back as it was.
  */
 import { readFileSync } from 'node:fs';
-import { cgroupRoot } from '../host/cgroup.ts';
-import { syscall } from '../host/syscall.ts';
-import { WEXITED } from '../kernel/constants.ts';
-import { errnoText } from '../kernel/errno.ts';
-import { ContainerError, SyscallError } from '../kernel/error.ts';
-import { readChildStatus, SIGINFO_SIZE } from '../kernel/structs.ts';
-import type { Plan } from '../plan/plan.ts';
-import { StageGone } from '../stage/stage.ts';
-import { findExecFault } from './explain-exec.ts';
-import { explainPivotRoot, explainProc } from './explain-mount.ts';
+import { cgroupRoot } from '../core/host/cgroup.ts';
+import { syscall } from '../core/host/syscall.ts';
+import { WEXITED } from '../core/kernel/constants.ts';
+import { errnoText } from '../core/kernel/errno.ts';
+import { ContainerError, SyscallError } from '../core/kernel/error.ts';
+import { readChildStatus, SIGINFO_SIZE } from '../core/kernel/structs.ts';
+import type { Plan } from '../core/plan/plan.ts';
+import { StageGone } from '../core/stage/stage.ts';
+import { findExecFault } from './exec.ts';
+import { explainPivotRoot, explainProc } from './mount.ts';
 
 /** `hostPid` is the stage's, a child of this process that was not reaped yet, or 0 if there is none. Never throws. */
 export function explainFailure(error: unknown, plan: Plan, hostPid: number): unknown {

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { hostMachine, machineName, readElf } from '../../../../src/core/container/explain-elf.ts';
+import { hostMachine, machineName, readElf } from '../../../src/explain/elf.ts';
 
 const reader =
   (file: Uint8Array) =>
