@@ -1,4 +1,8 @@
-/** SEC-13: archives that try to reach the host. Each ends in an error or in exactly what is written here; the host stays as it was. */
+/**
+ * SEC-13: archives that try to reach the host. Each ends in an error or in exactly what is written here; the host stays
+ * as it was. The host is a folder beside the root: every way out leads there or into the scratch folder, so that a mistake
+ * in the unpacking harms no machine.
+ */
 import {
   closeSync,
   createReadStream,
@@ -121,7 +125,7 @@ describe('refused with an error', needs({ root: true }), () => {
   });
 
   test('many bad names do not tire it: each one is an error of its own', async () => {
-    for (const name of ['..', '/..', 'a/..', './..//x', '../../../../../../etc/cron.d/x'])
+    for (const name of ['..', '/..', 'a/..', './..//x', '../host/dir/x', 'a/../../host/x'])
       await expect(unpack(a.file(name, 'evil'))).rejects.toThrow("'..'");
     expect(tree()).toEqual({});
   });
@@ -149,7 +153,7 @@ describe('contained', needs({ root: true }), () => {
   });
 
   test('a link up and up stops at the root', async () => {
-    await unpack(a.directory('a/b/c/'), a.symlink('a/b/c/up', '../../../../../..'), a.file('a/b/c/up/x', 'mine'));
+    await unpack(a.directory('a/b/c/'), a.symlink('a/b/c/up', '../../../..'), a.file('a/b/c/up/x', 'mine'));
     expect(tree()).toMatchObject({ x: 'mine' });
   });
 

@@ -1,0 +1,171 @@
+/** tinyctr killed with -9, containers by the dozen: nothing may be left on the machine. */
+import { readdirSync, readlinkSync } from 'node:fs';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { needs } from '../support/need.ts';
+import { Pty } from '../support/pty.ts';
+import { cgroups, Engine, mountsBelow, processesWith, readIfThere, until } from '../support/tinyctr.ts';
+
+let engine: Engine;
+/** An entry of the environment that marks the processes of this file's containers. */
+const mark = `TINYCTR_TEST=crash-${process.pid}`;
+/** Every cgroup that a container of this file may have had. */
+const seen = new Set<string>();
+let files: string[];
+
+const run = (...options: string[]) => ['run', '-e', mark, ...options, 'busybox'];
+const allFiles = () =>
+  [engine.root, engine.runRoot].flatMap((folder) => readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort());
+
+beforeAll(async () => {
+  engine = await new Engine().prepare();
+  await engine.run('run', '--rm', '--name', 'some-name', 'busybox', 'true');
+  files = allFiles();
+});
+afterAll(() => engine.remove());
+
+/** Whether a process runs whose program this is; a stage has no environment that could be marked. */
+function stages(): number[] {
+  const pids = readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name));
+  return pids.filter((pid) => linkTarget(`/proc/${pid}/exe`).startsWith('/memfd:stage')).map(Number);
+}
+
+function linkTarget(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+async function expectProcessesGone(): Promise<void> {
+  await until('the container’s processes are gone', () => processesWith(mark).length === 0, 2000);
+  await until('no stage is left', () => stages().length === 0, 2000);
+}
+
+/** Lets the next command clean up, any will do; then everything must be as it was before. */
+async function expectNothingLeft(): Promise<void> {
+  for (const id of engine.states()) seen.add(id.replace(/^\.new-[0-9]+-/, ''));
+  expect(await engine.run('ps')).toMatchObject({ code: 0, stderr: '' });
+  expect(engine.states()).toEqual([]);
+  expect(engine.containers()).toEqual([]);
+  expect(cgroups().filter((name) => seen.has(name))).toEqual([]);
+  expect(mountsBelow(engine.folder)).toEqual([]);
+  expect(allFiles()).toEqual(files);
+}
+
+async function killWhenRunning(words: string[], processes: number): Promise<void> {
+  const child = engine.spawn(...words);
+  await until('the container runs', () => processesWith(mark).length >= processes);
+  for (const id of engine.states()) seen.add(id);
+  child.kill('SIGKILL');
+  await expectProcessesGone();
+}
+
+const family = ['sh', '-c', 'sleep 1000 & (sleep 1000 & sleep 1000) & sleep 1000'];
+
+describe('tinyctr killed with -9 while a container runs', needs({ root: true }), () => {
+  afterEach(expectNothingLeft);
+
+  test('all of its processes die', () => killWhenRunning([...run('--rm'), ...family], 5));
+  test('an ordinary user’s too', () => killWhenRunning([...run('--rm', '-u', 'nobody'), ...family], 5));
+  test('with --init too', () => killWhenRunning([...run('--rm', '--init'), ...family], 5));
+  test('with no new privileges too', () =>
+    killWhenRunning([...run('--rm', '--security-opt', 'no-new-privileges', '-u', '1000:1000'), ...family], 5));
+
+  test('at a terminal too', async () => {
+    const pty = new Pty([...engine.command, ...run('--rm', '--name', 'at-terminal'), ...family]);
+    await until('the container runs', () => processesWith(mark).length >= 5);
+    pty.child.kill('SIGKILL');
+    expect(await pty.ended).toBe(137);
+    await expectProcessesGone();
+  });
+
+  test('one that changes its user later, as daemons do', () =>
+    killWhenRunning(
+      [
+        ...run('--rm', '--name', 'daemon'),
+        'sh',
+        '-c',
+        'sleep 1000 & exec su -s /bin/sh nobody -c "sleep 1000 & sleep 1000"',
+      ],
+      3,
+    ));
+
+  test('a container without --rm is kept, and known as killed', async () => {
+    await killWhenRunning([...run('--name', 'kept'), ...family], 5);
+    expect((await engine.run('ps', '-a')).stdout).toMatch(/Exited \(137\) +kept\n/);
+    await engine.run('rm', 'kept');
+  });
+
+  test('`cleanup` tells which containers it cleaned up', async () => {
+    await killWhenRunning([...run('--rm'), ...family], 5);
+    const [id] = engine.states();
+    expect(await engine.run('cleanup')).toMatchObject({ code: 0, stdout: `${id}\n` });
+  });
+
+  test('another command leaves a running container alone', async () => {
+    const child = engine.spawn(...run('--rm'), ...family);
+    await until('the container runs', () => processesWith(mark).length >= 5);
+    expect(await engine.run('cleanup')).toMatchObject({ code: 0, stdout: '' });
+    expect(processesWith(mark).length).toBeGreaterThanOrEqual(5);
+    child.kill('SIGKILL');
+    await expectProcessesGone();
+  });
+});
+
+describe('tinyctr killed with -9 at any moment', needs({ root: true }), () => {
+  // From before Node has started to after the container has ended; primes, so that no beat is hit again and again.
+  const delaysMs = Array.from({ length: 40 }, (_, i) => 3 * i + (i % 7));
+
+  test('nothing is left', async () => {
+    for (const delayMs of delaysMs) {
+      const named = delayMs % 2 === 0 ? ['--name', `n${delayMs}`] : [];
+      const child = engine.spawn(...run('--rm', ...named), 'sh', '-c', 'sleep 1000 & sleep 0.05');
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      child.kill('SIGKILL');
+      await ended;
+      for (const id of engine.states()) seen.add(id.replace(/^\.new-[0-9]+-/, ''));
+      await expectProcessesGone();
+    }
+    await expectNothingLeft();
+  });
+
+  test('several at once, the next commands at the same time', async () => {
+    const killed = Array.from({ length: 12 }, async (_, i) => {
+      const child = engine.spawn(...run('--rm'), 'sleep', '1000');
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      await new Promise((resolve) => setTimeout(resolve, 60 * i));
+      child.kill('SIGKILL');
+      await ended;
+    });
+    const commands = Array.from({ length: 6 }, () => engine.run('cleanup'));
+    for (const result of await Promise.all(commands)) expect(result).toMatchObject({ code: 0, stderr: '' });
+    await Promise.all(killed);
+    await expectProcessesGone();
+    await expectNothingLeft();
+  });
+});
+
+describe('many containers at once', needs({ root: true }), () => {
+  test('twenty parallel runs finish with their own output and leave nothing', async () => {
+    const script = 'echo $N > /file; sleep 0.0$((N % 10)); cat /file; ls / | grep -c file; exit $N';
+    const results = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => engine.run(...run('--rm', '-e', `N=${i}`), 'sh', '-c', script)),
+    );
+    expect(results).toEqual(results.map((_, i) => ({ code: i, signal: null, stderr: '', stdout: `${i}\n1\n` })));
+    await expectProcessesGone();
+    await expectNothingLeft();
+  });
+
+  test('of ten at once with the same name one runs, and the others are refused', async () => {
+    const results = await Promise.all(
+      Array.from({ length: 10 }, () => engine.run(...run('--rm', '--name', 'only-one'), 'sleep', '1.5')),
+    );
+    expect(results.filter(({ code }) => code === 0)).toHaveLength(1);
+    const refused = results.filter(({ code }) => code !== 0);
+    for (const { code, stderr } of refused)
+      expect({ code, stderr }).toEqual({ code: 125, stderr: expect.stringContaining('the name only-one is in use') });
+    await expectNothingLeft();
+  });
+});
