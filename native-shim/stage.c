@@ -94,8 +94,12 @@ static void send_reply(uint32_t calls, uint32_t failed, const int64_t *results, 
 	struct msghdr msg = { .iov = iov, .iov_count = 5 };
 	for (size_t i = 0; i < 5; i++)
 		reply.length += iov[i].length;
-	while (sys3(__NR_sendmsg, sock, &msg, MSG_NOSIGNAL) == -EINTR)
-		;
+	long result;
+	do
+		result = sys3(__NR_sendmsg, sock, &msg, MSG_NOSIGNAL);
+	while (result == -EINTR);
+	if (result < 0)
+		leave(126); /* the host is gone, or a seccomp filter is on: the end of the socket says it, the page says why */
 }
 
 /* Carries out the calls of a decoded request, in order, up to the first that fails with an errno nobody tolerates. */

@@ -26,7 +26,7 @@ export function errorLines(error: unknown, debug: boolean): string[] {
   }
   for (const cause of chain) {
     if (!(cause instanceof ContainerError)) continue;
-    if (cause.specPointer) lines.push(`  in config.json: ${cause.specPointer}`);
+    if (cause.specPointer) lines.push(`  spec field: ${cause.specPointer}`);
     if (cause.hint) lines.push(`  hint: ${cause.hint}`);
   }
   if (debug) for (const { stack } of chain) if (stack) lines.push(stack);

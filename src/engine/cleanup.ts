@@ -3,8 +3,8 @@
  * command does this for itself at its start, `tinyctr cleanup` tells of it. Host side.
  */
 
-import { listStates, removeUnborn, StateFolder } from '../core/container/state.ts';
-import { killCgroup, removeCgroup } from '../core/host/cgroup.ts';
+import { listStates, type RunState, removeUnborn, StateFolder } from '../core/container/state.ts';
+import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { readRecord, removeContainer, writeRecord } from './containers.ts';
 
 /** Returns the ids of the containers that were cleaned up. A living container's lock keeps us away from it. */
@@ -14,15 +14,25 @@ export async function cleanup(root: string, runRoot: string): Promise<string[]> 
   for (const id of listStates(runRoot)) {
     const folder = StateFolder.adopt(runRoot, id);
     if (!folder) continue;
-    const state = folder.read();
-    killCgroup(state.cgroup);
-    await removeCgroup(state.cgroup);
-    if (state.remove) removeContainer(root, id);
-    else markKilled(root, id);
+    const state = readState(folder, id, root);
+    const cgroup = `${cgroupRoot()}${state.cgroup}`;
+    killCgroup(cgroup);
+    await removeCgroup(cgroup);
+    if (state.remove) removeContainer(state.root, id);
+    else markKilled(state.root, id);
     folder.remove();
     cleaned.push(id);
   }
   return cleaned;
+}
+
+/** A damaged file is no reason for every command to fail: what it would say can be told from the id, but for --rm. */
+function readState(folder: StateFolder, id: string, root: string): Pick<RunState, 'cgroup' | 'root' | 'remove'> {
+  try {
+    return folder.read();
+  } catch {
+    return { cgroup: `/tinyctr/${id}`, root, remove: false };
+  }
 }
 
 function markKilled(root: string, id: string): void {

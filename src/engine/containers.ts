@@ -74,17 +74,30 @@ export function readRecord(root: string, id: string): ContainerRecord | undefine
     return JSON.parse(readFileSync(`${folderOf(root, id)}/container.json`, 'utf8')) as ContainerRecord;
   } catch (error) {
     if ((error as { code?: string }).code === 'ENOENT') return undefined;
+    if (error instanceof SyntaxError) return damaged(id);
     throw error;
   }
 }
 
+/** What is shown of a container whose record can't be read: it can be listed and removed, and the others work. */
+function damaged(id: string): ContainerRecord {
+  const nothing = { name: undefined, command: [], labels: {}, stopSignal: undefined };
+  return { id, image: '', imageName: '(damaged record)', created: new Date(0).toISOString(), ...nothing };
+}
+
 /** Record, writable layer and name are gone afterwards, also those of a container that was only half made. */
 export function removeContainer(root: string, id: string): void {
-  const name = readRecord(root, id)?.name;
-  const containers = openSync(`${root}/containers`, 'r');
-  removeTree(containers, id); // what the container wrote may be deeper than any path
-  closeSync(containers);
-  if (name) rmSync(nameLink(root, name), { force: true });
+  const record = readRecord(root, id);
+  rmSync(folderOf(root, id), { recursive: true, force: true });
+  if (record?.name) rmSync(nameLink(root, record.name), { force: true });
+  else if (!record) dropNames(root, id); // it may have had one, and died before its record was written
+}
+
+function dropNames(root: string, id: string): void {
+  const folder = `${root}/containers/.names`;
+  if (!existsSync(folder)) return;
+  for (const name of readdirSync(folder))
+    if (readlinkSync(`${folder}/${name}`) === id) rmSync(`${folder}/${name}`, { force: true });
 }
 
 export function listContainers(root: string): ContainerRecord[] {

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { launch, type RunningContainer } from '../core/container/launch.ts';
 import { StateFolder } from '../core/container/state.ts';
-import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
+import { killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { randomHex } from '../core/host/random.ts';
 import { compiledFilter } from '../core/host/seccomp-cache.ts';
 import { isTerminal, windowSize } from '../core/host/terminal.ts';
@@ -63,8 +63,8 @@ export async function run(request: RunRequest): Promise<number> {
   const state = {
     id,
     pid: 0,
-    cgroup: `${cgroupRoot()}${plan.cgroup.path}`,
-    container: folder,
+    cgroup: plan.cgroup.path,
+    root,
     remove: options.rm ?? false,
   };
   const states = StateFolder.create(runRoot, state);

@@ -3,7 +3,7 @@
  * taking turns, a fresh folder each time. Run as root: node test/bench/unpack.mjs [rounds]
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -44,10 +44,14 @@ function makeTree(folder) {
   }
 }
 
-/** A process of its own for each round: start-up counts, as it does for tar. The runner prints its peak memory in kB. */
+/**
+ * A process of its own for each round: start-up counts, as it does for tar. The runner prints its peak memory in kB. It
+ * lies in the scratch folder, arranged like the project, so that a build meanwhile takes nothing away.
+ */
 async function buildRunner() {
   const { build } = await import('esbuild');
-  const outfile = join(project, 'dist/bench-unpack.mjs');
+  const outfile = join(scratch, 'dist/unpack.mjs');
+  for (const name of ['native-shim', 'node_modules']) symlinkSync(join(project, name), join(scratch, name));
   await build({
     stdin: {
       contents: `

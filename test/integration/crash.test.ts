@@ -1,9 +1,9 @@
 /** tinyctr killed with -9, containers by the dozen: nothing may be left on the machine. */
-import { readdirSync, readlinkSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { needs } from '../support/need.ts';
 import { Pty } from '../support/pty.ts';
-import { cgroups, Engine, mountsBelow, processesWith, until } from '../support/tinyctr.ts';
+import { cgroups, Engine, mountsBelow, processesWith, readIfThere, until } from '../support/tinyctr.ts';
 
 let engine: Engine;
 /** An entry of the environment that marks the processes of this file's containers. */
@@ -23,28 +23,26 @@ beforeAll(async () => {
 });
 afterAll(() => engine.remove());
 
-/** Whether a process runs whose program this is; a stage has no environment that could be marked. */
-function stages(): number[] {
+/** Processes in cgroups of this file's containers: a stage has no environment that could be marked. */
+function inCgroups(): number[] {
   const pids = readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name));
-  return pids.filter((pid) => linkTarget(`/proc/${pid}/exe`).startsWith('/memfd:stage')).map(Number);
+  const id = (pid: string) => /\/tinyctr\/([0-9a-f]{64})/.exec(readIfThere(`/proc/${pid}/cgroup`))?.[1];
+  return pids.filter((pid) => seen.has(id(pid) ?? '')).map(Number);
 }
 
-function linkTarget(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return '';
-  }
+function noteContainers(): void {
+  for (const id of engine.states()) seen.add(id.replace(/^\.new-[0-9]+-/, ''));
 }
 
 async function expectProcessesGone(): Promise<void> {
+  noteContainers();
   await until('the container’s processes are gone', () => processesWith(mark).length === 0, 2000);
-  await until('no stage is left', () => stages().length === 0, 2000);
+  await until('no half-made process is left', () => inCgroups().length === 0, 2000);
 }
 
 /** Lets the next command clean up, any will do; then everything must be as it was before. */
 async function expectNothingLeft(): Promise<void> {
-  for (const id of engine.states()) seen.add(id.replace(/^\.new-[0-9]+-/, ''));
+  noteContainers();
   expect(await engine.run('ps')).toMatchObject({ code: 0, stderr: '' });
   expect(engine.states()).toEqual([]);
   expect(engine.containers()).toEqual([]);
@@ -57,7 +55,6 @@ async function killWhenRunning(words: string[], processes: number): Promise<void
   const child = engine.spawn(...words);
   try {
     await until('the container runs', () => processesWith(mark).length >= processes);
-    for (const id of engine.states()) seen.add(id);
   } finally {
     child.kill('SIGKILL');
   }
@@ -128,7 +125,6 @@ describe('tinyctr killed with -9 at any moment', needs({ root: true }), () => {
       await new Promise((resolve) => setTimeout(resolve, delayMs));
       child.kill('SIGKILL');
       await ended;
-      for (const id of engine.states()) seen.add(id.replace(/^\.new-[0-9]+-/, ''));
       await expectProcessesGone();
     }
     await expectNothingLeft();

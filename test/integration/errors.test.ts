@@ -194,7 +194,7 @@ describe('errors', needs({ root: true, command: ['unshare', 'setpriv'] }), () =>
         'tinyctr: sysctl kernel.shmmax: the kernel refuses "abc"',
         expect.stringMatching(/^ {2}call: write\(\d+, "abc", 3\) = -1 EINVAL \(invalid argument\)$/),
         expect.stringMatching(/^ {2}where: in the container that was being built, step .*sysctl/),
-        '  in config.json: /linux/sysctl',
+        '  spec field: /linux/sysctl',
         '',
       ]);
       expectError(result, 125, /sysctl/);

@@ -32,7 +32,7 @@ export const file = (content = '', mode = 0o644): FakeFile => ({ mode: k.S_IFREG
 export const link: FakeFile = { mode: k.S_IFLNK | 0o777 };
 
 /** The root filesystem of a small image; what is mounted on it comes on top. */
-export const smallImage: Record<string, FakeFile> = {
+const smallImage: Record<string, FakeFile> = {
   ...Object.fromEntries(
     ['/', '/bin', '/dev', '/etc', '/home', '/proc', '/sys', '/tmp'].map((path) => [path, directory]),
   ),

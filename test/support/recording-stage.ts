@@ -17,7 +17,7 @@ import { strace } from './strace.ts';
 const names = new Map(Object.entries(syscallNumbers(process.arch)).map(([name, nr]) => [nr, name]));
 const NOBODY = 1 << 30;
 
-export class RecordingWire implements Wire {
+class RecordingWire implements Wire {
   readonly calls: RecordedCall[] = [];
   readonly container: FakeContainer;
   private frames = 0;

@@ -5,6 +5,7 @@
  */
 import {
   closeSync,
+  fstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -23,11 +24,11 @@ export interface RunState {
   id: string;
   /** The container's init as the host sees it; 0 until it is born. */
   pid: number;
-  /** Its cgroup's folder on the host. */
+  /** Its cgroup, below wherever the v2 hierarchy is mounted for who reads this. */
   cgroup: string;
-  /** <root>/containers/<id>: image, name, writable layer. */
-  container: string;
-  /** Remove that folder as well when the container has ended. */
+  /** Where its image, record and writable layer are. */
+  root: string;
+  /** Remove record and layer as well when the container has ended. */
   remove: boolean;
 }
 
@@ -62,8 +63,10 @@ export class StateFolder {
       if (['ENOENT', 'ENOTDIR'].includes((error as { code?: string }).code ?? '')) return undefined;
       throw error;
     }
-    if (syscall('flock', [lock, LOCK_EX | LOCK_NB], ['EAGAIN']) === 0) return new StateFolder(`${runRoot}/${id}`, lock);
-    closeSync(lock);
+    const locked = syscall('flock', [lock, LOCK_EX | LOCK_NB], ['EAGAIN']) === 0;
+    const there = statSync(`${runRoot}/${id}/lock`, { throwIfNoEntry: false });
+    if (locked && there?.ino === fstatSync(lock).ino) return new StateFolder(`${runRoot}/${id}`, lock);
+    closeSync(lock); // somebody runs it, or has removed the folder since the lock was opened
     return undefined;
   }
 
@@ -76,9 +79,11 @@ export class StateFolder {
     renameSync(`${this.path}/state.json.new`, `${this.path}/state.json`);
   }
 
-  /** Removes the folder and lets go of the lock. */
+  /** Removes the folder and lets go of the lock. Under another name first: half of it would puzzle whoever comes next. */
   remove(): void {
-    rmSync(this.path, { recursive: true, force: true });
+    const old = this.path.replace(/([^/]+)$/, `.old-${process.pid}-$1`);
+    renameSync(this.path, old);
+    rmSync(old, { recursive: true, force: true });
     closeSync(this.lock);
   }
 }
@@ -98,10 +103,10 @@ export function listStates(runRoot: string): string[] {
   return listFolder(runRoot).filter((name) => /^[0-9a-zA-Z_+][0-9a-zA-Z_+.-]*$/.test(name));
 }
 
-/** Removes what a process left that died while it made a folder. */
+/** Removes what a process left that died while it made or removed a folder. */
 export function removeUnborn(runRoot: string): void {
   for (const name of listFolder(runRoot)) {
-    const pid = /^\.new-([0-9]+)-/.exec(name)?.[1];
+    const pid = /^\.(?:new|old)-([0-9]+)-/.exec(name)?.[1];
     if (pid && !statSync(`/proc/${pid}`, { throwIfNoEntry: false }))
       rmSync(`${runRoot}/${name}`, { recursive: true, force: true });
   }

@@ -386,7 +386,17 @@ describe('what podman saves', needs({ root: true, command: 'podman' }), () => {
     const podman = (...words: string[]) =>
       execFileSync(
         'podman',
-        ['--root', scratch.in('podman'), '--runroot', scratch.in('podman-run'), '--storage-driver', 'vfs', ...words],
+        [
+          '--root',
+          scratch.in('podman'),
+          '--runroot',
+          scratch.in('podman-run'),
+          '--events-backend',
+          'none',
+          '--storage-driver',
+          'vfs',
+          ...words,
+        ],
         { stdio: 'pipe' },
       );
     podman('load', '-q', '-i', asTar(dockerArchive()));

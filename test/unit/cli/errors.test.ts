@@ -23,7 +23,7 @@ test('one chain: the sentence, each cause, the call, the place, the field, the h
     '  because: something between',
     '  call: move_mount(5, "", 6, "", 0) = -1 ENOTDIR (not a directory)',
     '  where: in the container that was being built, step mount /data',
-    '  in config.json: /mounts/3',
+    '  spec field: /mounts/3',
     '  hint: do that',
   ]);
 });

@@ -43,6 +43,14 @@ describe('twins', () => {
     expect(defines.length).toBeGreaterThan(12);
   });
 
+  test('docs/protocol.md has the same limits and fields', () => {
+    const page = readFileSync(fileURLToPath(new URL('../../../../docs/protocol.md', import.meta.url)), 'utf8');
+    const limits = [...page.matchAll(/^\| ([A-Z_]+) \| (\d+) \|/gm)].map(([, name, value]) => [name, Number(value)]);
+    expect(Object.entries(protocol)).toEqual(expect.arrayContaining(limits));
+    expect(limits).toHaveLength(6);
+    for (const [name, size] of Object.entries(protocol.sizes)) expect(page).toContain(`struct ${name}, ${size} bytes`);
+  });
+
   const structs = [...header.matchAll(/^struct (\w+) \{/gm)].map(([, name]) => name!);
   test('every struct of the header has its size here', () => {
     expect(structs).toEqual(Object.keys(protocol.sizes));
