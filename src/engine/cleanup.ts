@@ -18,7 +18,7 @@ export async function cleanup(root: string, runRoot: string): Promise<string[]> 
     const cgroup = `${cgroupRoot()}${state.cgroup}`;
     killCgroup(cgroup);
     await removeCgroup(cgroup);
-    if (state.remove) removeContainer(state.root, id);
+    if (state.remove || !readRecord(state.root, id)) removeContainer(state.root, id);
     else markKilled(state.root, id);
     folder.remove();
     cleaned.push(id);

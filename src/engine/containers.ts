@@ -88,7 +88,9 @@ function damaged(id: string): ContainerRecord {
 /** Record, writable layer and name are gone afterwards, also those of a container that was only half made. */
 export function removeContainer(root: string, id: string): void {
   const record = readRecord(root, id);
-  rmSync(folderOf(root, id), { recursive: true, force: true });
+  const containers = openSync(`${root}/containers`, 'r');
+  removeTree(containers, id); // what the container wrote may be deeper than any path
+  closeSync(containers);
   if (record?.name) rmSync(nameLink(root, record.name), { force: true });
   else if (!record) dropNames(root, id); // it may have had one, and died before its record was written
 }
