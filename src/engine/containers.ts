@@ -8,6 +8,7 @@ import {
   readFileSync,
   readlinkSync,
   renameSync,
+  rmdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -36,8 +37,8 @@ const nameLink = (root: string, name: string): string => `${root}/containers/.na
 export function createContainer(root: string, record: ContainerRecord): string {
   const folder = folderOf(root, record.id);
   mkdirSync(`${root}/containers`, { recursive: true, mode: 0o700 });
-  if (record.name) takeName(root, record.name, record.id);
   mkdirSync(folder, { mode: 0o700 });
+  if (record.name) takeName(root, record.name, record.id);
   mkdirSync(`${folder}/upper`, { mode: 0o755 });
   mkdirSync(`${folder}/work`, { mode: 0o700 });
   mkdirSync(`${folder}/rootfs`, { mode: 0o700 });
@@ -45,18 +46,20 @@ export function createContainer(root: string, record: ContainerRecord): string {
   return folder;
 }
 
+/** Call it when the container's folder is there: a name without one is taken for a dead container's. */
 function takeName(root: string, name: string, id: string): void {
   mkdirSync(`${root}/containers/.names`, { recursive: true, mode: 0o700 });
   try {
     symlinkSync(id, nameLink(root, name));
   } catch (error) {
     if ((error as { code?: string }).code !== 'EEXIST') throw error;
-    const owner = readlinkSync(nameLink(root, name));
-    if (!existsSync(folderOf(root, owner))) {
-      rmSync(nameLink(root, name), { force: true }); // its container died while it was made
+    const owner = ownerOf(root, name);
+    if (owner === undefined || !existsSync(folderOf(root, owner))) {
+      rmSync(nameLink(root, name), { force: true });
       takeName(root, name, id);
       return;
     }
+    rmdirSync(folderOf(root, id));
     throw new ContainerError(`the name ${name} is in use by container ${owner.slice(0, 12)}`, {
       hint: `tinyctr rm ${name}, or choose another name`,
     });
@@ -87,19 +90,27 @@ function damaged(id: string): ContainerRecord {
 
 /** Record, writable layer and name are gone afterwards, also those of a container that was only half made. */
 export function removeContainer(root: string, id: string): void {
-  const record = readRecord(root, id);
+  dropName(root, id, readRecord(root, id)); // first: a name without a folder is anybody's
   const containers = openSync(`${root}/containers`, 'r');
   removeTree(containers, id); // what the container wrote may be deeper than any path
   closeSync(containers);
-  if (record?.name) rmSync(nameLink(root, record.name), { force: true });
-  else if (!record) dropNames(root, id); // it may have had one, and died before its record was written
 }
 
-function dropNames(root: string, id: string): void {
+/** Without a record, or with a damaged one, it may have had a name all the same: then all names are looked at. */
+function dropName(root: string, id: string, record: ContainerRecord | undefined): void {
   const folder = `${root}/containers/.names`;
-  if (!existsSync(folder)) return;
-  for (const name of readdirSync(folder))
-    if (readlinkSync(`${folder}/${name}`) === id) rmSync(`${folder}/${name}`, { force: true });
+  const known = record !== undefined && record.image !== '';
+  const names = known ? [record.name] : existsSync(folder) ? readdirSync(folder) : [];
+  for (const name of names) if (name && ownerOf(root, name) === id) rmSync(nameLink(root, name), { force: true });
+}
+
+function ownerOf(root: string, name: string): string | undefined {
+  try {
+    return readlinkSync(nameLink(root, name));
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 export function listContainers(root: string): ContainerRecord[] {

@@ -5,14 +5,15 @@ import { launch, type RunningContainer } from '../core/container/launch.ts';
 import { StateFolder } from '../core/container/state.ts';
 import { killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { randomHex } from '../core/host/random.ts';
-import { compiledFilter } from '../core/host/seccomp-cache.ts';
 import { isTerminal, windowSize } from '../core/host/terminal.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { planContainer } from '../core/plan/container.ts';
 import type { Plan } from '../core/plan/plan.ts';
 import type { Seccomp } from '../core/spec/types.ts';
 import type { HostFd, Observer } from '../core/stage/stage.ts';
-import type { Image } from '../image/store.ts';
+import { withStoreLock } from '../image/lock.ts';
+import { findImage, type Image } from '../image/store.ts';
+import { compiledFilter } from '../seccomp/cache.ts';
 import { type ContainerRecord, createContainer, removeContainer, writeRecord } from './containers.ts';
 import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';
 import { exitCode, openStdio, superviseForeground } from './foreground.ts';
@@ -79,7 +80,11 @@ export async function run(request: RunRequest): Promise<number> {
     stopSignal: wanted.stopSignal,
   };
   try {
-    createContainer(root, record);
+    withStoreLock(root, () => {
+      if (!findImage(root, record.image))
+        throw new ContainerError(`the image ${request.imageName} was removed just now`);
+      createContainer(root, record); // from here on rmi refuses: a container uses the image
+    });
   } catch (error) {
     states.remove();
     throw error;

@@ -2,9 +2,10 @@
  * `--security-opt seccomp=FILE`: resolves docker's profile format (rules with conditions on capabilities, architecture
  * and kernel) for one container. A plain OCI object is the same format without conditions. Pure.
  */
-import { seccompActions, seccompOperators } from '../core/host/seccomp-rules.ts';
+
 import { E } from '../core/kernel/errno.ts';
 import type { Seccomp, SeccompArg, SeccompSyscall } from '../core/spec/types.ts';
+import { seccompActions, seccompOperators } from '../seccomp/rules.ts';
 import { UsageError } from './usage-error.ts';
 
 /** What the conditions of a profile are about. */

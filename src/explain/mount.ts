@@ -71,7 +71,7 @@ export function pivotRootFault(
 export function explainProc(error: SyscallError, plan: Plan, pid: number): ContainerError | undefined {
   const { step } = error.facts;
   const mount = plan.mounts.find(({ target }) => step === `mount ${target}`);
-  const proc = mount?.kind === 'filesystem' ? mount.fstype === 'proc' : step === 'sysctls' || step === 'oom-score';
+  const proc = mount?.kind === 'filesystem' ? mount.fstype === 'proc' : step === 'proc';
   const fault = proc ? procFault(readMountinfo(pid)) : undefined;
   const more = { specPointer: mount?.specPointer, cause: error };
   return fault && new ContainerError(`a procfs can't be mounted: ${fault[0]}`, { hint: fault[1], ...more });

@@ -1,10 +1,96 @@
-/** The command line of tinyctr-oci, runc's. What is there so far: its version; every other word is refused by name. */
-const version = '0.1.0';
-const [word] = process.argv.slice(2);
-if (word === '--version' || word === '-v') process.stdout.write(`tinyctr-oci version ${version}\nspec: 1.3.0\n`);
-else {
-  process.stderr.write(
-    `tinyctr-oci: ${word ?? 'a command'}: the OCI life cycle is not there yet; "tinyctr run" makes containers of images\n`,
-  );
-  process.exitCode = 1;
+/** The command line of tinyctr-oci, runc's: global options, and one file per verb, loaded only when it is asked for. */
+import { resolve } from 'node:path';
+import { Command, CommanderError, Option } from 'commander';
+import { ContainerError } from '../core/kernel/error.ts';
+import { UsageError } from '../engine/usage-error.ts';
+import { type Globals, specVersion, version } from './globals.ts';
+import { printError } from './log.ts';
+
+interface VerbModule {
+  define(program: Command, globals: () => Globals): void;
 }
+
+const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }> = {
+  run: { summary: 'create a container and start it, and wait for its end', load: () => import('./verbs/run.ts') },
+  create: { summary: 'create a container that waits for its start', load: () => import('./verbs/create.ts') },
+  start: { summary: 'start a created container', load: () => import('./verbs/start.ts') },
+  state: { summary: 'print the state of a container', load: () => import('./verbs/state.ts') },
+  kill: { summary: 'send a signal to a container', load: () => import('./verbs/kill.ts') },
+  delete: { summary: 'delete what a stopped container holds', load: () => import('./verbs/delete.ts') },
+  list: { summary: 'list containers', load: () => import('./verbs/list.ts') },
+  ps: { summary: 'list the processes of a container', load: () => import('./verbs/ps.ts') },
+  pause: { summary: 'stop all processes of a container', load: () => import('./verbs/pause.ts') },
+  resume: { summary: 'let the processes of a paused container go on', load: () => import('./verbs/resume.ts') },
+  spec: { summary: 'write a config.json to begin with', load: () => import('./verbs/spec.ts') },
+};
+
+/** Verbs of runc that are refused by name. */
+const later = ['exec', 'update', 'events', 'features', 'checkpoint', 'restore'];
+/** Global options of runc and crun that are refused by name. */
+const refused = ['--systemd-cgroup', '--rootless <when>', '--criu <path>', '--cgroup-manager <name>'];
+
+function makeProgram(): Command {
+  const program = new Command('tinyctr-oci')
+    .description('An OCI runtime, called like runc.')
+    .version(`tinyctr-oci version ${version}\nspec: ${specVersion}`, '-v, --version')
+    .option('--root <folder>', 'state of containers', '/run/tinyctr-oci')
+    .option('--log <file>', 'append errors and warnings to a file')
+    .addOption(new Option('--log-format <format>', 'format of the log').choices(['text', 'json']).default('text'))
+    .option('--debug', 'log every system call', false)
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({ outputError: () => undefined }); // printError does it, in the format that was asked for
+  for (const flags of refused) {
+    const option = new Option(flags).hideHelp();
+    program.addOption(option);
+    program.on(`option:${option.name()}`, () => {
+      throw new UsageError(`--${option.name()} is not there yet`);
+    });
+  }
+  return program;
+}
+
+/** The first word that is neither a global option nor its value. */
+function verbOf(args: readonly string[]): string | undefined {
+  const withValue = ['--root', '--log', '--log-format', '--rootless', '--criu', '--cgroup-manager'];
+  for (let i = 0; i < args.length; i++) {
+    const word = args[i]!;
+    if (!word.startsWith('-')) return word;
+    if (withValue.includes(word)) i++;
+  }
+  return undefined;
+}
+
+/** Also after an error on the command line, where commander has read only what stood before it. */
+function globalsOf(program: Command): Globals {
+  const globals = program.opts<Globals>();
+  return { ...globals, root: resolve(globals.root) };
+}
+
+async function main(args: string[]): Promise<void> {
+  const program = makeProgram();
+  const globals = () => globalsOf(program);
+  const verb = verbOf(args) ?? '';
+  try {
+    if (later.includes(verb)) {
+      program
+        .command(verb)
+        .allowUnknownOption()
+        .helpOption(false)
+        .argument('[words...]')
+        .action(() => {
+          throw new ContainerError(`${verb} is not there yet`);
+        });
+    } else if (Object.hasOwn(verbs, verb)) (await verbs[verb]!.load()).define(program, globals);
+    else for (const [name, { summary }] of Object.entries(verbs)) program.command(name).summary(summary);
+    await program.parseAsync(args, { from: 'user' });
+  } catch (error) {
+    process.exitCode = 1;
+    if (!(error instanceof CommanderError)) printError(error, globals());
+    else if (error.exitCode === 0) process.exitCode = 0;
+    else if (error.code !== 'commander.help')
+      printError(new UsageError(error.message.replace(/^error: /, '')), globals());
+  }
+}
+
+void main(process.argv.slice(2));

@@ -29,11 +29,15 @@ beforeAll(async () => {
 });
 afterAll(() => engine.remove());
 
-/** Processes in cgroups of this file's containers: a stage has no environment that could be marked. */
+/**
+ * Processes in cgroups of this file's containers: a stage has no environment that could be marked. Not zombies: when
+ * their parent was killed they wait for the machine's process 1.
+ */
 function inCgroups(): number[] {
   const pids = readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name));
   const id = (pid: string) => /\/tinyctr\/([0-9a-f]{64})/.exec(readIfThere(`/proc/${pid}/cgroup`))?.[1];
-  return pids.filter((pid) => seen.has(id(pid) ?? '')).map(Number);
+  const isZombie = (pid: string) => /^State:\tZ/m.test(readIfThere(`/proc/${pid}/status`));
+  return pids.filter((pid) => seen.has(id(pid) ?? '') && !isZombie(pid)).map(Number);
 }
 
 function noteContainers(): void {

@@ -28,6 +28,7 @@ const questions: Record<string, string> = {
   cwd: 'cat /proc/1/environ | tr "\\0" "\\n"; readlink /proc/1/cwd; readlink /proc/1/root',
   limits: 'cat /proc/self/limits',
   oom: 'cat /proc/self/oom_score_adj',
+  group: 'cat /etc/group',
   hosts: 'cat /etc/hosts',
   hostnameFile: 'cat /etc/hostname',
   resolv: 'cat /etc/resolv.conf',
@@ -222,10 +223,13 @@ describe('the default container', needs({ root: true }), () => {
     expect(answers.cwd!.filter((line) => line.startsWith('/'))).toEqual(['/', '/']);
   });
 
-  test('umask 0022, oom_score_adj 0, root’s only group is 0', () => {
+  test('umask 0022, oom_score_adj 0, and the groups that the image has for root', () => {
     expect(field('Umask')).toBe('0022');
     expect(answers.oom).toEqual(['0']);
-    expect(field('Groups')?.trim()).toBe('0');
+    const groups = answers
+      .group!.map((line) => line.split(':'))
+      .filter((entry) => entry[3]?.split(',').includes('root'));
+    expect(field('Groups')?.trim().split(' ')).toEqual(['0', ...groups.map((entry) => entry[2])]);
   });
 
   test('no signal is blocked or ignored, though Node ignores some', async () => {

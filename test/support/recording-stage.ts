@@ -21,7 +21,7 @@ class RecordingWire implements Wire {
   readonly calls: RecordedCall[] = [];
   readonly container: FakeContainer;
   private frames = 0;
-  private lastPage: StagePage = { call: 0, phase: 0, result: 0 };
+  private lastPage: StagePage = { frame: 0, call: 0, phase: 0, result: 0 };
   private received: HostFd[] = [];
 
   constructor(container: FakeContainer) {
@@ -49,12 +49,16 @@ class RecordingWire implements Wire {
     return { reply: replyBytes(results, failed, fds, out), received: this.received.splice(0) };
   }
 
+  send(frame: Buffer, descriptors: readonly HostFd[]): void {
+    this.exchange(frame, descriptors);
+  }
+
   page(): StagePage {
     return this.lastPage;
   }
 
   private end(call: number): undefined {
-    this.lastPage = { call, phase: PHASE_STARTED, result: 0 };
+    this.lastPage = { frame: this.frames + 1, call, phase: PHASE_STARTED, result: 0 };
   }
 
   private carryOut(call: Buffer, data: Buffer, results: readonly number[]): RecordedCall {

@@ -3,7 +3,7 @@
  * test looks at afterwards: cgroups, mounts, processes and files that were left.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 
@@ -67,6 +67,8 @@ export class Engine {
   readonly root = `${this.folder}/root`;
   readonly runRoot = `${this.folder}/run`;
   private images = 0;
+  /** The folder of the embedded image's layer. */
+  private embedded = '';
 
   /** The program and the global options, for whoever starts it by himself. */
   readonly command: readonly string[] = [`${checkout}/bin/tinyctr`, '--root', this.root, '--run-root', this.runRoot];
@@ -102,7 +104,7 @@ export class Engine {
   /** A copy of the embedded image's root filesystem; `prepare` must have run. */
   rootfs(): string {
     const target = mkdtempSync(`${this.folder}/rootfs-`);
-    cpSync(this.layer(), target, { recursive: true, verbatimSymlinks: true });
+    cpSync(this.embedded, target, { recursive: true, verbatimSymlinks: true });
     return target;
   }
 
@@ -110,15 +112,9 @@ export class Engine {
   async prepare(): Promise<this> {
     const { code, stderr } = await this.run('run', '--rm', 'busybox', 'true');
     if (code !== 0) throw new Error(`tinyctr run busybox true ended with ${code}: ${stderr}`);
+    const layers = readdirSync(`${this.root}/layers`).map((name) => `${this.root}/layers/${name}`);
+    this.embedded = layers.find((layer) => existsSync(`${layer}/bin/busybox`)) ?? '';
     return this;
-  }
-
-  /** The folder of the one layer that is there after `prepare`. */
-  private layer(): string {
-    const layers = `${this.root}/layers`;
-    const found = readdirSync(layers).find((name) => existsSync(`${layers}/${name}/bin/busybox`));
-    if (found === undefined) throw new Error(`no busybox below ${layers}`);
-    return `${layers}/${found}`;
   }
 
   /** Ids of all containers that have a record or only a folder, running or not. */
@@ -186,10 +182,4 @@ export async function until(what: string, condition: () => boolean, timeoutMs = 
     if (Date.now() > end) throw new Error(`${what}: not within ${timeoutMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-}
-
-/** Makes folders, as `mkdir -p`. Returns the path. */
-export function makeFolder(path: string): string {
-  mkdirSync(path, { recursive: true });
-  return path;
 }

@@ -10,18 +10,29 @@ import { openNamespaces, withPidNamespace } from '../host/namespaces.ts';
 import { type SpawnedStage, spawnStage } from '../host/spawn.ts';
 import { nativeFolder } from '../host/syscall.ts';
 import { sealedProgram } from '../host/wire.ts';
-import { initContainer } from '../init/container.ts';
+import { type InitDescriptors, initContainer } from '../init/container.ts';
 import type { Plan } from '../plan/plan.ts';
-import { type HostFd, type Observer, Stage } from '../stage/stage.ts';
+import { type HostFd, type LastFrame, type Observer, Stage } from '../stage/stage.ts';
 
 export interface LaunchOptions {
   /** Host descriptors that become 0, 1 and 2, unless the plan has a terminal; borrowed. */
   stdio: readonly [HostFd, HostFd, HostFd];
   observer?: Observer;
+  /** Descriptors that become 3 and up of the container; borrowed. */
+  preserved?: readonly HostFd[];
+  /** The container is only created, outlives this process, and waits for its start. */
+  created?: Created;
   /** Called once the process exists, with its pid: what must be on disk before anything can go wrong. */
   born?: (hostPid: number) => void;
   /** Says better why it failed, while the half-built container still stands; hostPid is 0 if there is none. */
   explain?: (error: unknown, plan: Plan, hostPid: number) => Promise<unknown>;
+}
+
+export interface Created {
+  /** O_PATH descriptor of the FIFO that start opens; borrowed. */
+  gate: HostFd;
+  /** A file of 4096 bytes, in which the stage notes what it does; taken over. */
+  page: HostFd;
 }
 
 export interface RunningContainer {
@@ -30,6 +41,8 @@ export interface RunningContainer {
   pidfd: HostFd;
   /** The terminal's master end, owned by the caller. */
   terminal: HostFd | undefined;
+  /** What a created container has yet to do. */
+  last: LastFrame | undefined;
   /** The cgroup's folder on the host. */
   cgroup: string;
 }
@@ -57,7 +70,9 @@ async function start(
   namespaces: readonly HostFd[],
 ): Promise<Omit<RunningContainer, 'cgroup'>> {
   const cgroupFd = openCgroup(cgroup);
-  const spawn = () => spawnStage({ namespaces: plan.namespaces.clone, cgroupFd, stdio: options.stdio });
+  const { stdio, created } = options;
+  const page = created && { page: created.page };
+  const spawn = () => spawnStage({ namespaces: plan.namespaces.clone, cgroupFd, stdio, ...page });
   let spawned: SpawnedStage;
   try {
     if (plan.cgroup.devices) attachDeviceRules(cgroupFd, plan.cgroup.devices.program);
@@ -74,11 +89,17 @@ async function start(
   try {
     options.born?.(spawned.hostPid);
     spawned.wire.handshake();
-    const pipes = plan.terminal ? [] : [0, 1, 2].filter((fd) => fstatSync(options.stdio[fd]!).isFIFO());
-    initContainer(stage, plan, { namespaces, pipes, ...(init === undefined ? {} : { init }) }, (master) => {
+    const descriptors: InitDescriptors = {
+      namespaces,
+      pipes: plan.terminal ? [] : [0, 1, 2].filter((fd) => fstatSync(stdio[fd]!).isFIFO()),
+      preserved: options.preserved ?? [],
+      ...(init === undefined ? {} : { init }),
+      ...(created && { gate: created.gate }),
+    };
+    initContainer(stage, plan, descriptors, (master) => {
       terminal = master;
     });
-    return { hostPid: spawned.hostPid, pidfd: spawned.pidfd, terminal };
+    return { hostPid: spawned.hostPid, pidfd: spawned.pidfd, terminal, last: stage.last };
   } catch (error) {
     const explained = (await options.explain?.(error, plan, spawned.hostPid)) ?? error;
     for (const fd of stage.received) closeSync(fd);

@@ -1,5 +1,4 @@
 /** Raw system calls on the host's side, through the shim. */
-import { fileURLToPath } from 'node:url';
 import { E } from '../kernel/errno.ts';
 import { SyscallError } from '../kernel/error.ts';
 import { type SyscallName, syscallNumbers } from '../kernel/syscalls.ts';
@@ -13,7 +12,7 @@ export const nativeFolder = nativePath();
 const numbers = syscallNumbers(process.arch);
 
 function nativePath(): string {
-  const here = fileURLToPath(import.meta.url);
+  const here = import.meta.filename;
   const root = here.slice(0, Math.max(here.lastIndexOf('/dist/'), here.lastIndexOf('/src/core/')));
   return `${root}/native-shim/build`;
 }

@@ -41,10 +41,14 @@ export class SocketWire implements Wire {
     return hello.pid;
   }
 
-  exchange(frame: Buffer, descriptors: readonly HostFd[]): { reply: Buffer; received: HostFd[] } | undefined {
+  send(frame: Buffer, descriptors: readonly HostFd[]): void {
     const result = shim('tinyctr_send', [this.socket, frame, frame.length, int32s(descriptors), descriptors.length]);
     if (result < 0 && result !== -32 /* EPIPE: the end is read below */)
       throw failed('sendmsg', [this.socket, frame], -result);
+  }
+
+  exchange(frame: Buffer, descriptors: readonly HostFd[]): { reply: Buffer; received: HostFd[] } | undefined {
+    this.send(frame, descriptors);
     return this.receiveReply();
   }
 

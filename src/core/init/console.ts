@@ -17,6 +17,12 @@ export function openTerminal(stage: Stage, root: StageFd, size: { rows: number; 
     why: 'the terminal comes from the container’s devpts, its other end from the terminal itself, not from a path the image could have prepared',
     without: 'a link in the image could put another file in the place of /dev/console',
     see: ['pts(4)', 'TIOCGPTPEER(2const)', 'CVE-2025-52565'],
+    explain: (error) =>
+      error.code === 'ELOOP'
+        ? new ContainerError('/dev/console or /dev/pts in the container leads through a symbolic link: refused', {
+            cause: error,
+          })
+        : undefined,
   });
   const ptmx = resolveInRoot(stage, root, '/dev/pts/ptmx', k.O_RDWR | k.O_NOCTTY, NO_LINKS);
   if (!stage.exists(ptmx) || stage.fstatfs_type(ptmx) !== k.DEVPTS_SUPER_MAGIC)

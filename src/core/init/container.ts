@@ -12,7 +12,7 @@ import { makeDevices } from './devices.ts';
 import { enterDirectory } from './directory.ts';
 import { attachMount, openBinds } from './mounts.ts';
 import { maskPaths, protectPaths } from './paths.ts';
-import { writeOomScore, writeSysctls } from './proc.ts';
+import { writeProc } from './proc.ts';
 import { becomeProcess } from './process.ts';
 import { mountRoot } from './rootfs.ts';
 import { lookUpUser } from './user.ts';
@@ -25,6 +25,10 @@ export interface InitDescriptors {
   init?: HostFd;
   /** Inherited pipes among 0, 1, 2 that become the user's. */
   pipes: readonly number[];
+  /** Become 3 and up of the container. */
+  preserved?: readonly HostFd[];
+  /** O_PATH descriptor of the FIFO that the container waits at for its start; without it, it starts at once. */
+  gate?: HostFd;
 }
 
 /** Tells what the host has to go on with while the last frame is under way: the terminal's master end. */
@@ -40,10 +44,14 @@ export function initContainer(stage: Stage, plan: Plan, descriptors: InitDescrip
   });
   stage.set_undumpable();
   stage.umask(0); // modes below are meant as they stand
-  const fds = stage.receive_fds([
-    ...descriptors.namespaces,
-    ...(descriptors.init === undefined ? [] : [descriptors.init]),
-  ]);
+  const fds = stage.receive_fds(descriptors.namespaces);
+  const [init] = stage.receive_fds(descriptors.init === undefined ? [] : [descriptors.init]);
+  const [fifo] = stage.receive_fds(descriptors.gate === undefined ? [] : [descriptors.gate]);
+  const preserved = stage.receive_fds(descriptors.preserved ?? []);
+  const gate = fifo && {
+    fifo,
+    descriptors: stage.openat2(k.AT_FDCWD, '/proc/self/fd', k.O_PATH | k.O_DIRECTORY, 0),
+  };
 
   stage.step({
     id: 'namespaces.join',
@@ -75,8 +83,7 @@ export function initContainer(stage: Stage, plan: Plan, descriptors: InitDescrip
   const nullDevice = makeDevices(stage, root, plan.devices);
   const terminal = plan.terminal && openTerminal(stage, root, plan.terminal);
   const user = lookUpUser(stage, root, plan.process.user);
-  writeSysctls(stage, plan.sysctls);
-  writeOomScore(stage, plan.process.oomScoreAdj);
+  writeProc(stage, plan.sysctls, plan.process.oomScoreAdj);
   maskPaths(stage, root, plan.maskedPaths, nullDevice);
   protectPaths(stage, root, plan.readonlyPaths);
   pivotRoot(stage, root);
@@ -107,11 +114,14 @@ export function initContainer(stage: Stage, plan: Plan, descriptors: InitDescrip
   if (plan.root.readonly) stage.mount_setattr(root, { set: k.MOUNT_ATTR_RDONLY });
   if (plan.root.propagation) stage.mount('', '/', null, plan.root.propagation, null);
 
-  const init = descriptors.init === undefined ? undefined : fds.at(-1);
   const command = findCommand(stage, plan.process, user);
-  becomeProcess(stage, { plan: plan.process, user, command, terminal, init, pipes: descriptors.pipes }, () => {
-    ready(terminal?.master);
-  });
+  becomeProcess(
+    stage,
+    { plan: plan.process, user, command, terminal, init, pipes: descriptors.pipes, preserved, gate },
+    () => {
+      ready(terminal?.master);
+    },
+  );
 }
 
 function pivotRoot(stage: Stage, root: StageFd): void {

@@ -101,6 +101,11 @@ function attachBind(stage: Stage, step: Step, root: StageFd, bind: BindPlan, { t
     explain: (error) => typeError(stage, bind, directory, target, error) ?? targetError(bind, error),
   });
   target = ensureTarget(stage, root, bind.target, directory ? 'directory' : 'file');
+  // The plan has refused what says /proc; a link of the image may lead there all the same (CVE-2019-16884).
+  if (directory && stage.fstatfs_type(target) === k.PROC_SUPER_MAGIC)
+    throw new ContainerError(`${bind.target} in the container is a link into /proc: a mount there is refused`, {
+      specPointer: bind.specPointer,
+    });
   stage.move_mount(tree, target);
   stage.close(target);
   stage.close(tree);

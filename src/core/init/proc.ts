@@ -20,24 +20,27 @@ function writeFile(stage: Stage, proc: StageFd, path: string, value: string): vo
   stage.close(fd);
 }
 
-export function writeSysctls(stage: Stage, sysctls: Plan['sysctls']): void {
-  if (sysctls.length === 0) return;
+export function writeProc(stage: Stage, sysctls: Plan['sysctls'], oomScoreAdj: number | undefined): void {
+  if (sysctls.length === 0 && oomScoreAdj === undefined) return;
   stage.step({
-    id: 'sysctls',
-    why: 'settings of the kernel go through a procfs that is mounted nowhere',
+    id: 'proc',
+    why: 'settings of the kernel and of the process go through a procfs that is mounted nowhere',
     see: ['CVE-2025-52881'],
   });
   const proc = openProc(stage);
-  for (const { path, value } of sysctls) {
-    stage.step({
-      id: `sysctl ${path.replaceAll('/', '.')}`,
-      why: 'a setting of the kernel that exists once per namespace',
-      see: ['sysctl(8)', 'config-linux.md: Sysctl', 'CVE-2025-52881'],
-      explain: (error) => sysctlError(path, value, error),
-    });
-    writeFile(stage, proc, `sys/${path}`, value);
-  }
+  for (const { path, value } of sysctls) writeSysctl(stage, proc, path, value);
+  if (oomScoreAdj !== undefined) writeOomScore(stage, proc, oomScoreAdj);
   stage.close(proc);
+}
+
+function writeSysctl(stage: Stage, proc: StageFd, path: string, value: string): void {
+  stage.step({
+    id: `sysctl ${path.replaceAll('/', '.')}`,
+    why: 'a setting of the kernel that exists once per namespace',
+    see: ['sysctl(8)', 'config-linux.md: Sysctl', 'CVE-2025-52881'],
+    explain: (error) => sysctlError(path, value, error),
+  });
+  writeFile(stage, proc, `sys/${path}`, value);
 }
 
 function sysctlError(path: string, value: string, error: SyscallError): ContainerError {
@@ -49,14 +52,11 @@ function sysctlError(path: string, value: string, error: SyscallError): Containe
   });
 }
 
-export function writeOomScore(stage: Stage, score: number | undefined): void {
-  if (score === undefined) return;
+function writeOomScore(stage: Stage, proc: StageFd, score: number): void {
   stage.step({
     id: 'oom-score',
     why: 'how soon the kernel picks this process when the host runs out of memory',
     see: ['proc_pid_oom_score_adj(5)', 'config.md: oomScoreAdj'],
   });
-  const proc = openProc(stage);
   writeFile(stage, proc, 'self/oom_score_adj', String(score));
-  stage.close(proc);
 }

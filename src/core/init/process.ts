@@ -2,6 +2,7 @@
  * The last frame: from root with everything to the user with what the plan gives, then execve. It goes as one piece,
  * because once the filter is on the stage may not be able to answer; the shared page tells which call failed.
  */
+import * as k from '../kernel/constants.ts';
 import { CAP_SYS_ADMIN, capabilityNames } from '../plan/capabilities.ts';
 import type { ProcessPlan } from '../plan/plan.ts';
 import { type Stage, StageFd } from '../stage/stage.ts';
@@ -20,10 +21,21 @@ export interface ProcessInput {
   /** A program to execute in the command's place, which runs it and reaps. */
   init: StageFd | undefined;
   pipes: readonly number[];
+  /** Become 3 and up of the container. */
+  preserved: readonly StageFd[];
+  gate: Gate | undefined;
+}
+
+/** Where a created container waits for its start. */
+export interface Gate {
+  /** O_PATH descriptor of a FIFO of the host's. */
+  fifo: StageFd;
+  /** /proc/self/fd of the host's procfs: the container's own /proc is the image's business. */
+  descriptors: StageFd;
 }
 
 export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => void): void {
-  const { plan, user, command, init } = input;
+  const { plan, user, command, init, preserved, gate } = input;
   const { bounding, effective, permitted, inheritable, ambient } = capabilitiesFor(plan, user);
   takeTerminal(stage, input);
 
@@ -34,8 +46,16 @@ export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => vo
   });
   for (const { resource, soft, hard } of plan.rlimits) stage.prlimit64(resource, soft, hard);
 
+  stage.step({
+    id: 'descriptors.preserved',
+    why: 'descriptors that the caller hands on by --preserve-fds follow 0, 1 and 2',
+    see: ['dup(2)', 'sd_listen_fds(3)'],
+  });
+  if (preserved.length > 0) stage.place_fds(preserved);
+
   ready();
-  stage.hold();
+  if (gate) waitAtGate(stage, gate);
+  else stage.hold();
 
   stage.step({
     id: 'capabilities.bounding',
@@ -63,15 +83,15 @@ export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => vo
     why: 'the container ends with the runtime that supervises it; the change of user cleared this, so it is set again',
     see: ['PR_SET_PDEATHSIG(2const)'],
   });
-  stage.set_pdeathsig(SIGKILL);
+  if (!gate) stage.set_pdeathsig(SIGKILL);
 
   stage.step({
     id: 'descriptors',
-    why: 'nothing but 0, 1 and 2 survives the exec',
+    why: 'nothing but 0, 1 and 2, and what was asked for, survives the exec',
     without: 'a descriptor of a host directory would be a way out',
     see: ['close_range(2)', 'CVE-2024-21626'],
   });
-  stage.close_range_cloexec(3);
+  stage.close_range_cloexec(3 + preserved.length);
 
   const filter = () => {
     stage.step({
@@ -119,6 +139,19 @@ export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => vo
   });
   if (init === undefined) stage.execve(command.path, command.argv, command.envp);
   else stage.fexecve(init, ['init', command.path, ...command.argv], command.envp);
+}
+
+/** Opening a FIFO for writing blocks until somebody opens it for reading: `start`. It is closed by the exec, which start notices. */
+function waitAtGate(stage: Stage, gate: Gate): void {
+  stage.step({
+    id: 'gate',
+    why: 'the container is created: it outlives the runtime that made it, and its last frame begins by waiting for start',
+    without: 'a client could not prepare anything between create and start',
+    see: ['fifo(7)', 'PR_SET_PDEATHSIG(2const)', 'runtime.md: Lifecycle'],
+  });
+  stage.set_pdeathsig(0);
+  stage.hold(false);
+  stage.openat2(gate.descriptors, String(gate.fifo.number), k.O_WRONLY, 0);
 }
 
 /** A user that was looked up and is not root gets what an exec would leave it, before the exec: it can't open root's program. */

@@ -106,6 +106,7 @@ export const MFD_ALLOW_SEALING = 2;
 export const MFD_EXEC = 0x10;
 export const MFD_NOEXEC_SEAL = 8;
 export const F_GETFL = 3;
+export const F_DUPFD_CLOEXEC = 1030;
 export const F_SETFL = 4;
 export const F_ADD_SEALS = 0x409;
 export const F_SEAL_SEAL = 1;

@@ -14,6 +14,7 @@ const numbers = {
   clone3: [435, 435],
   close: [3, 57],
   close_range: [436, 436],
+  connect: [42, 203],
   copy_file_range: [326, 285],
   dup3: [292, 24],
   execve: [59, 221],

@@ -120,7 +120,7 @@ function planDevice(device: Device, index: number): DevicePlan {
     );
   return {
     path: device.path,
-    mode: deviceTypes[device.type] | (device.fileMode ?? 0o666),
+    mode: deviceTypes[device.type] | ((device.fileMode ?? 0o666) & 0o7777),
     major: device.major ?? 0,
     minor: device.minor ?? 0,
     uid: device.uid ?? 0,

@@ -66,6 +66,8 @@ export interface Reply {
 
 /** What the stage was doing, read from the shared page. */
 export interface StagePage {
+  /** How many frames it has begun. */
+  frame: number;
   call: number;
   phase: number;
   result: number;
@@ -257,5 +259,6 @@ export function decodeReply(bytes: Buffer): Reply {
 }
 
 export function decodePage(bytes: Buffer): StagePage {
-  return { call: bytes.readUInt32LE(8), phase: bytes.readUInt32LE(12), result: Number(bytes.readBigInt64LE(16)) };
+  const [frame, call, phase] = [4, 8, 12].map((at) => bytes.readUInt32LE(at)) as [number, number, number];
+  return { frame, call, phase, result: Number(bytes.readBigInt64LE(16)) };
 }

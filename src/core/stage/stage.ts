@@ -54,6 +54,8 @@ export interface Wire {
   exchange(frame: Buffer, descriptors: readonly HostFd[]): { reply: Buffer; received: HostFd[] } | undefined;
   /** What the stage was doing when it could last say so. */
   page(): StagePage;
+  /** Sends a frame whose reply nobody will wait for. */
+  send(frame: Buffer, descriptors: readonly HostFd[]): void;
 }
 
 /** Somebody who watches: told of every call after it returned. While watched, every call travels alone. */
@@ -64,6 +66,12 @@ export type Observer = (event: {
   result: number;
   durationMs: number;
 }) => void;
+
+/** The frame that ends in execve: its number in the shared page's count, and its calls as strace would print them. */
+export interface LastFrame {
+  frame: number;
+  calls: readonly string[];
+}
 
 type StageArg = Arg | StageFd;
 
@@ -101,16 +109,22 @@ const numbers = syscallNumbers(process.arch);
 const nothing = Buffer.alloc(0);
 /** So many answers of 256 bytes fit into a reply. */
 const AT_ONCE = 128;
+/** Above all that a container is given. */
+const FIRST_FREE_FD = 64;
 const noStep: Step = { id: 'none', why: '' };
 
 export class Stage {
   /** Descriptors that the stage sent by send_fd, in order. */
   readonly received: HostFd[] = [];
   observer: Observer | undefined;
+  /** Set once the last frame is on its way unattended. */
+  last: LastFrame | undefined;
+  private frames = 0;
   private readonly wire: Wire;
   private queue: QueuedCall[] = [];
   private current: Step = noStep;
   private held = false;
+  private attended = true;
 
   constructor(wire: Wire) {
     this.wire = wire;
@@ -125,10 +139,14 @@ export class Stage {
     return this.current;
   }
 
-  /** From here on everything waits for execve: after a seccomp filter is on, the stage may not be able to answer. */
-  hold(): void {
+  /**
+   * From here on everything waits for execve: after a seccomp filter is on, the stage may not be able to answer.
+   * Unattended, execve only sends the frame; what becomes of it, the shared page tells whoever looks later.
+   */
+  hold(attended = true): void {
     this.flush();
     this.held = true;
+    this.attended = attended;
   }
 
   // --- the queue
@@ -195,19 +213,25 @@ export class Stage {
     return outcomes;
   }
 
-  private exchange(calls: readonly QueuedCall[], descriptors: readonly HostFd[]) {
+  private encode(calls: readonly QueuedCall[], descriptors: number) {
+    this.frames++;
     const makers = new Map<StageFd, number>();
     for (const [index, { fd }] of calls.entries()) if (fd) makers.set(fd, index);
     const wireArg = (arg: StageArg): Arg =>
       arg instanceof StageFd ? (arg.number ?? { resultOf: makers.get(arg)! }) : arg;
-    const frame = encodeFrame(
+    return encodeFrame(
       calls.map((call) => ({
         nr: numbers[call.name],
         args: call.args.map(wireArg),
         tolerated: call.tolerated.map((code) => E[code]!),
+        ...(call.serveFd === undefined ? {} : { serveFd: call.serveFd }),
       })),
-      descriptors.length,
+      descriptors,
     );
+  }
+
+  private exchange(calls: readonly QueuedCall[], descriptors: readonly HostFd[]) {
+    const frame = this.encode(calls, descriptors.length);
     const answer = this.wire.exchange(frame.bytes, descriptors);
     if (!answer) return { outs: frame.outs, reply: undefined };
     this.received.push(...answer.received);
@@ -482,6 +506,21 @@ export class Stage {
     return this.received.at(-1)!;
   }
 
+  /**
+   * Puts descriptors at 3 and up, for the container. The socket that this very call came by lies there: it moves out of
+   * the way first, by fcntl(F_DUPFD_CLOEXEC), and the stage is told with a call that succeeds where to go on.
+   */
+  place_fds(fds: readonly StageFd[]): void {
+    const [socket, ...copies] = [new StageFd(STAGE_SOCKET_FD), ...fds].map((fd) =>
+      this.open('fcntl', [fd, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD]),
+    );
+    this.flush();
+    this.post('prctl', [k.PR_SET_DUMPABLE, 0, 0, 0, 0]);
+    this.queue.at(-1)!.serveFd = socket!.number!;
+    this.flush();
+    for (const [i, copy] of copies.entries()) this.dup3(copy, STAGE_SOCKET_FD + i);
+  }
+
   // --- network
 
   /** socket(AF_INET, SOCK_DGRAM), ioctl(SIOCSIFFLAGS, IFF_UP), close; netdevice(7). EPERM: not the owner of the network namespace. */
@@ -575,7 +614,7 @@ export class Stage {
   }
 
   /** Hands descriptors of the host to the stage (SCM_RIGHTS, unix(7)); both own a copy. Returns their numbers there. */
-  receive_fds(descriptors: HostFd[]): StageFd[] {
+  receive_fds(descriptors: readonly HostFd[]): StageFd[] {
     this.flush();
     if (descriptors.length === 0) return [];
     const calls: QueuedCall[] = [
@@ -605,6 +644,11 @@ export class Stage {
     const calls = this.queue;
     this.queue = [];
     this.held = false;
+    if (!this.attended) {
+      this.wire.send(this.encode(calls, 0).bytes, []);
+      this.last = { frame: this.frames, calls: calls.map(({ name, args }) => formatCall(name, args.map(plainArg))) };
+      return;
+    }
     const started = this.observer ? performance.now() : 0;
     const { reply } = this.exchange(calls, []);
     if (reply) {

@@ -50,7 +50,7 @@ test('and so does one whose facts are gone', () => {
   const errors = [
     failure('pivot_root', 'pivot_root(".", ".")', 'EINVAL'),
     failure('prlimit64', 'prlimit64(0, 7, [16 bytes], NULL)', 'EPERM'),
-    new StageGone({ call: 0, phase: 0, result: 0 }, undefined),
+    new StageGone({ frame: 0, call: 0, phase: 0, result: 0 }, undefined),
   ];
   for (const error of errors) expect(explainFailure(error, plan(rlimits), NOBODY)).toBe(error);
 });
@@ -92,7 +92,7 @@ describe('a stage that was killed', () => {
   });
   afterAll(() => rmSync(hierarchy.path, { recursive: true }));
 
-  const gone = new StageGone({ call: 0, phase: 1, result: 0 }, 'capset()');
+  const gone = new StageGone({ frame: 0, call: 0, phase: 1, result: 0 }, 'capset()');
   const limited = plan([], { limit: 65536 });
   const events = (text: string) => writeFileSync(`${hierarchy.path}/explained/memory.events`, `low 0\n${text}\n`);
 

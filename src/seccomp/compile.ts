@@ -4,12 +4,13 @@
  * Source: config-linux.md of the runtime-spec, seccomp_rule_add(3), seccomp_export_bpf(3).
  */
 import { closeSync, fstatSync, readSync, statSync } from 'node:fs';
-import { MFD_CLOEXEC } from '../kernel/constants.ts';
-import { errnoName } from '../kernel/errno.ts';
-import { ContainerError } from '../kernel/error.ts';
-import type { Seccomp } from '../spec/types.ts';
-import { type CValue, callC, openLibrary } from './ffi.ts';
-import { type ArchLimit, AUDIT_ARCH_X86_64, enosysPrologue, programFault } from './seccomp-bpf.ts';
+import { type CValue, callC, openLibrary } from '../core/host/ffi.ts';
+import { syscall } from '../core/host/syscall.ts';
+import { MFD_CLOEXEC } from '../core/kernel/constants.ts';
+import { errnoName } from '../core/kernel/errno.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import type { Seccomp } from '../core/spec/types.ts';
+import { type ArchLimit, AUDIT_ARCH_X86_64, enosysPrologue, programFault } from './bpf.ts';
 import {
   fault,
   parseAction,
@@ -18,8 +19,7 @@ import {
   refusesUnknown,
   SCMP_ARG_CMP_BYTES,
   seccompLoadFlags,
-} from './seccomp-rules.ts';
-import { syscall } from './syscall.ts';
+} from './rules.ts';
 
 export interface CompiledFilter {
   /** struct sock_filter[], at most 4096 of 8 bytes. */

@@ -1,11 +1,11 @@
 import { statSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { compileFilter, libseccompIdentity } from '../../../../src/core/host/seccomp.ts';
-import { programFault } from '../../../../src/core/host/seccomp-bpf.ts';
-import { seccompLoadFlags } from '../../../../src/core/host/seccomp-rules.ts';
-import type { ContainerError } from '../../../../src/core/kernel/error.ts';
-import type { Seccomp, SeccompArg, SeccompSyscall } from '../../../../src/core/spec/types.ts';
-import { ARCH, type Call, verdict } from '../../../support/bpf.ts';
+import type { ContainerError } from '../../../src/core/kernel/error.ts';
+import type { Seccomp, SeccompArg, SeccompSyscall } from '../../../src/core/spec/types.ts';
+import { programFault } from '../../../src/seccomp/bpf.ts';
+import { compileFilter, libseccompIdentity } from '../../../src/seccomp/compile.ts';
+import { seccompLoadFlags } from '../../../src/seccomp/rules.ts';
+import { ARCH, type Call, verdict } from '../../support/bpf.ts';
 
 const arm64 = process.arch === 'arm64';
 const native = arm64 ? ARCH.arm64 : ARCH.x64;

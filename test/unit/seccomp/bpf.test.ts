@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { enosysPrologue, programFault } from '../../../../src/core/host/seccomp-bpf.ts';
-import { ARCH, verdict } from '../../../support/bpf.ts';
+import { enosysPrologue, programFault } from '../../../src/seccomp/bpf.ts';
+import { ARCH, verdict } from '../../support/bpf.ts';
 
 const X32 = 0x40000000;
 const retAllow = Buffer.from([0x06, 0, 0, 0, 0, 0, 0xff, 0x7f]);

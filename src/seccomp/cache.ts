@@ -14,11 +14,11 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { ContainerError } from '../kernel/error.ts';
-import type { Seccomp } from '../spec/types.ts';
-import { type CompiledFilter, compileFilter, libseccompIdentity } from './seccomp.ts';
-import { programFault } from './seccomp-bpf.ts';
-import { seccompLoadFlags } from './seccomp-rules.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import type { Seccomp } from '../core/spec/types.ts';
+import { programFault } from './bpf.ts';
+import { type CompiledFilter, compileFilter, libseccompIdentity } from './compile.ts';
+import { seccompLoadFlags } from './rules.ts';
 
 /** Goes up whenever compileFilter makes another program of the same profile, or the file below changes. */
 const FORMAT = 1;

@@ -1,10 +1,10 @@
 import { expect, test, vi } from 'vitest';
-import { compileFilter } from '../../../../src/core/host/seccomp.ts';
-import { compiledFilter } from '../../../../src/core/host/seccomp-cache.ts';
+import { compiledFilter } from '../../../src/seccomp/cache.ts';
+import { compileFilter } from '../../../src/seccomp/compile.ts';
 
 const dlopenSays = 'libseccomp.so.2: cannot open shared object file: No such file or directory';
 
-vi.mock('../../../../src/core/host/ffi.ts', () => ({
+vi.mock('../../../src/core/host/ffi.ts', () => ({
   callC: () => 0,
   openLibrary: () => {
     throw new Error(dlopenSays);

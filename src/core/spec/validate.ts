@@ -1,0 +1,215 @@
+/**
+ * Is this config.json what its types say? All faults at once, each with its JSON pointer, what was found and what is
+ * allowed. Fields of OCI that this runtime does not carry out yet are faults as well: nothing asked for is dropped silently.
+ * Pure. Source: runtime-spec 1.3.0, config.md and config-linux.md.
+ */
+
+export interface Findings {
+  faults: { pointer: string; problem: string }[];
+  /** Fields that OCI does not know; they must be ignored (config.md: Extensibility). */
+  unknown: { pointer: string; name: string; known: readonly string[] }[];
+  /** Fields that mean something on cgroup v1 only. */
+  ignored: string[];
+}
+
+type Check = (value: unknown, at: string, findings: Findings) => void;
+
+const fault = (findings: Findings, pointer: string, found: unknown, allowed: string): void => {
+  const problem =
+    found === undefined ? `is missing; it must be ${allowed}` : `is ${shown(found)}; allowed is ${allowed}`;
+  findings.faults.push({ pointer, problem });
+};
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+}
+
+const matching =
+  (allowed: string, fits: (value: unknown) => boolean): Check =>
+  (value, at, findings) => {
+    if (!fits(value)) fault(findings, at, value, allowed);
+  };
+
+const isText = (value: unknown): value is string => typeof value === 'string' && !value.includes('\0');
+const text = matching('a string without NUL', isText);
+const flag = matching('true or false', (value) => typeof value === 'boolean');
+const absolute = matching('an absolute path', (value) => isText(value) && value.startsWith('/'));
+const nonEmpty = matching('a string that is not empty', (value) => isText(value) && value !== '');
+const words = (...known: string[]) => matching(known.join(', '), (value) => known.includes(value as string));
+const integer = (least: number, most: number) =>
+  matching(`a whole number from ${least} to ${most}`, (value) => {
+    return Number.isInteger(value) && (value as number) >= least && (value as number) <= most;
+  });
+const id = integer(0, 2 ** 32 - 2);
+const int64 = integer(-(2 ** 63), 2 ** 63);
+const uint64 = integer(0, 2 ** 64);
+
+const list =
+  (item: Check, least = 0): Check =>
+  (value, at, findings) => {
+    if (!Array.isArray(value) || value.length < least)
+      fault(findings, at, value, least ? 'a list that is not empty' : 'a list');
+    else for (let i = 0; i < value.length; i++) item(value[i], `${at}/${i}`, findings);
+  };
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const escaped = (name: string): string => name.replaceAll('~', '~0').replaceAll('/', '~1'); // RFC 6901
+
+const map =
+  (item: Check): Check =>
+  (value, at, findings) => {
+    if (!isObject(value)) fault(findings, at, value, 'an object');
+    else for (const [name, field] of Object.entries(value)) item(field, `${at}/${escaped(name)}`, findings);
+  };
+
+function object(fields: Record<string, Check>, required: readonly string[] = []): Check {
+  const known = Object.keys(fields);
+  return (value, at, findings) => {
+    if (!isObject(value)) return fault(findings, at, value, 'an object');
+    for (const name of Object.keys(value)) {
+      if (Object.hasOwn(fields, name)) fields[name]!(value[name], `${at}/${escaped(name)}`, findings);
+      else findings.unknown.push({ pointer: `${at}/${escaped(name)}`, name, known });
+    }
+    for (const name of required)
+      if (value[name] === undefined) fields[name]!(undefined, `${at}/${escaped(name)}`, findings);
+  };
+}
+
+/** Nothing is asked for by an empty value, such as Go's encoder writes. */
+function isEmpty(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0;
+  return isObject(value) ? Object.values(value).every(isEmpty) : !value;
+}
+
+const later: Check = (value, at, { faults }) => {
+  if (!isEmpty(value)) faults.push({ pointer: at, problem: 'is not there yet: tinyctr-oci does not carry it out' });
+};
+const v1: Check = (value, at, { ignored }) => {
+  if (!isEmpty(value)) ignored.push(at);
+};
+const otherPlatform: Check = () => undefined;
+
+const capabilities = list(text);
+const process = object(
+  {
+    terminal: flag,
+    consoleSize: object({ height: integer(0, 65535), width: integer(0, 65535) }, ['height', 'width']),
+    user: object({ uid: id, gid: id, umask: integer(0, 0o777), additionalGids: list(id), username: otherPlatform }, [
+      'uid',
+      'gid',
+    ]),
+    args: list(text, 1),
+    commandLine: otherPlatform,
+    env: list(matching('NAME=VALUE', (value) => isText(value) && value.indexOf('=') > 0)),
+    cwd: absolute,
+    capabilities: object({
+      bounding: capabilities,
+      effective: capabilities,
+      inheritable: capabilities,
+      permitted: capabilities,
+      ambient: capabilities,
+    }),
+    rlimits: list(
+      object({ type: text, soft: integer(-1, 2 ** 64), hard: integer(-1, 2 ** 64) }, ['type', 'soft', 'hard']),
+    ),
+    noNewPrivileges: flag,
+    oomScoreAdj: integer(-1000, 1000),
+    apparmorProfile: later,
+    selinuxLabel: later,
+    scheduler: later,
+    ioPriority: later,
+    execCPUAffinity: later,
+  },
+  ['user', 'args', 'cwd'],
+);
+
+const mount = object(
+  { destination: nonEmpty, type: text, source: text, options: list(text), uidMappings: later, gidMappings: later },
+  ['destination'],
+);
+
+const resources = object({
+  devices: list(object({ allow: flag, type: text, major: int64, minor: int64, access: text }, ['allow'])),
+  memory: object({
+    ...{ limit: int64, swap: int64, reservation: later, checkBeforeUpdate: later },
+    ...{ kernel: v1, kernelTCP: v1, swappiness: v1, disableOOMKiller: v1, useHierarchy: v1 },
+  }),
+  cpu: object({
+    ...{ shares: uint64, quota: int64, period: uint64, burst: later, idle: later, cpus: later, mems: later },
+    ...{ realtimeRuntime: later, realtimePeriod: later },
+  }),
+  pids: object({ limit: int64 }),
+  ...{ blockIO: later, hugepageLimits: later, network: v1, rdma: later, unified: later },
+});
+
+const seccomp = object(
+  {
+    ...{ defaultAction: text, defaultErrnoRet: uint64, architectures: list(text), flags: list(text) },
+    ...{ listenerPath: later, listenerMetadata: later },
+    syscalls: list(
+      object(
+        {
+          ...{ names: list(text, 1), action: text, errnoRet: uint64, comment: otherPlatform },
+          args: list(object({ index: uint64, value: uint64, valueTwo: uint64, op: text }, ['index', 'value', 'op'])),
+        },
+        ['names', 'action'],
+      ),
+    ),
+  },
+  ['defaultAction'],
+);
+
+const linux = object({
+  namespaces: list(
+    object({ type: words('pid', 'network', 'mount', 'ipc', 'uts', 'user', 'cgroup', 'time'), path: text }, ['type']),
+  ),
+  ...{ uidMappings: later, gidMappings: later, timeOffsets: later, netDevices: later, memoryPolicy: later },
+  devices: list(
+    object(
+      {
+        ...{ path: absolute, type: words('c', 'b', 'u', 'p'), major: integer(0, 0xfff), minor: integer(0, 0xfffff) },
+        ...{ fileMode: integer(0, 0o177777), uid: id, gid: id },
+      },
+      ['path', 'type'],
+    ),
+  ),
+  cgroupsPath: text,
+  resources,
+  rootfsPropagation: words('shared', 'slave', 'private', 'unbindable', 'rshared', 'rslave', 'rprivate', ''),
+  seccomp,
+  sysctl: map(text),
+  maskedPaths: list(absolute),
+  readonlyPaths: list(absolute),
+  ...{ mountLabel: later, intelRdt: later, personality: later },
+});
+
+const config = object(
+  {
+    ociVersion: matching('a version 1.x.y', (value) => isText(value) && /^1\.\d+\.\d+(-[\w.+-]+)?$/.test(value)),
+    process,
+    root: object({ path: nonEmpty, readonly: flag }, ['path']),
+    hostname: text,
+    domainname: text,
+    mounts: list(mount),
+    annotations: map(text),
+    hooks: later,
+    linux,
+    ...{
+      solaris: otherPlatform,
+      windows: otherPlatform,
+      vm: otherPlatform,
+      zos: otherPlatform,
+      freebsd: otherPlatform,
+    },
+  },
+  ['ociVersion', 'process', 'root'],
+);
+
+/** `value` is config.json, parsed, without the fields that are null. When there are no faults it is a Spec. */
+export function validateSpec(value: unknown): Findings {
+  const findings: Findings = { faults: [], unknown: [], ignored: [] };
+  config(value, '', findings);
+  return findings;
+}

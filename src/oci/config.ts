@@ -1,0 +1,96 @@
+/** A bundle's config.json: read, checked in full before the first system call, and completed with what the host decides. Host side. */
+import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { ContainerError } from '../core/kernel/error.ts';
+import { capabilityNames } from '../core/plan/capabilities.ts';
+import type { Capabilities, Spec } from '../core/spec/types.ts';
+import { validateSpec } from '../core/spec/validate.ts';
+import { didYouMean } from '../engine/nearest.ts';
+import { UsageError } from '../engine/usage-error.ts';
+import { crossFaults } from './cross-checks.ts';
+
+export interface Bundle {
+  /** Absolute. */
+  path: string;
+  spec: Spec;
+  /** Absolute, without links. */
+  rootfs: string;
+}
+
+type Warn = (message: string) => void;
+
+/** @throws UsageError with every fault of the file, ContainerError if it or the root filesystem can't be read */
+export function loadBundle(folder: string, permitted: bigint, warn: Warn): Bundle {
+  const path = resolve(folder);
+  const spec = parseConfig(`${path}/config.json`, warn);
+  if (spec.linux?.rootfsPropagation === ('' as never)) delete spec.linux.rootfsPropagation;
+  if (spec.linux?.resources?.pids?.limit === 0) spec.linux.resources.pids.limit = 1; // as runc 1.4: the least that can start
+  for (const mount of spec.mounts ?? []) {
+    if (!mount.destination.startsWith('/')) mount.destination = `/${mount.destination}`; // as OCI 1.0 allowed
+    const isBind = mount.type === 'bind' || mount.options?.some((option) => option === 'bind' || option === 'rbind');
+    if (isBind && mount.source) mount.source = resolve(path, mount.source);
+  }
+  if (spec.process?.capabilities) spec.process.capabilities = grantable(spec.process.capabilities, permitted, warn);
+  return { path, spec, rootfs: findRoot(resolve(path, spec.root!.path)) };
+}
+
+function parseConfig(file: string, warn: Warn): Spec {
+  const value = parseJson(readConfig(file), file);
+  const { faults, unknown, ignored } = validateSpec(value);
+  const all = faults.length > 0 ? faults : crossFaults(value as Spec);
+  if (all.length > 0)
+    throw new UsageError(all.map(({ pointer, problem }) => `config.json: ${pointer || 'the whole file'} ${problem}`));
+  for (const { pointer, name, known } of unknown)
+    warn(`config.json: ${pointer} is unknown and ignored${didYouMean(name, known)}`);
+  for (const pointer of ignored) warn(`config.json: ${pointer} means something on cgroup v1 only and is ignored`);
+  return value as Spec;
+}
+
+function readConfig(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ENOENT') throw error;
+    throw new ContainerError(`${file}: no such file or directory`, { hint: 'tinyctr-oci spec makes one' });
+  }
+}
+
+/** Fields that are null are fields that are not there: Go writes them. */
+function parseJson(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text, (_key, value) => (value === null ? undefined : value));
+  } catch (error) {
+    const { message } = error as SyntaxError;
+    const position = /at position (\d+)/.exec(message)?.[1];
+    const before = text.slice(0, Number(position ?? 0)).split('\n');
+    const where = position === undefined ? '' : `, line ${before.length}, column ${before.at(-1)!.length + 1}`;
+    throw new ContainerError(`${file} is not JSON${where}: ${message}`);
+  }
+}
+
+function findRoot(path: string): string {
+  const fault = (reason: string) => new ContainerError(`the root ${path}: ${reason}`, { specPointer: '/root/path' });
+  const status = statSync(path, { throwIfNoEntry: false });
+  if (!status) throw fault('no such file or directory');
+  if (!status.isDirectory()) throw fault('not a directory');
+  return realpathSync(path);
+}
+
+/** What can't be given is left out with a warning (config.md: capabilities); an ambient one must be inheritable as well. */
+function grantable(wanted: Capabilities, permitted: bigint, warn: Warn): Capabilities {
+  const reasons = new Map<string, string>();
+  const can = (name: string, set: keyof Capabilities): boolean => {
+    const number = (capabilityNames as readonly string[]).indexOf(name);
+    if (number < 0) reasons.set(name, `is unknown${didYouMean(name, capabilityNames)}`);
+    else if (set !== 'bounding' && !((permitted >> BigInt(number)) & 1n))
+      reasons.set(name, 'is not in the permitted set of tinyctr-oci itself');
+    else if (set === 'ambient' && !(wanted.inheritable?.includes(name) && wanted.permitted?.includes(name)))
+      reasons.set(name, 'can be ambient only if it is inheritable and permitted');
+    else return true;
+    return false;
+  };
+  const sets = Object.entries(wanted) as [keyof Capabilities, string[]][];
+  const given = sets.map(([set, names]) => [set, names.filter((name) => can(name, set))]);
+  for (const [name, reason] of reasons) warn(`the capability ${name} ${reason}: left out`);
+  return Object.fromEntries(given) as Capabilities;
+}

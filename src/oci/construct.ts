@@ -1,0 +1,92 @@
+/** `create` and `run` up to where they part: from a bundle to a process that waits at its gate, or already runs. Host side. */
+import { openSync, writeFileSync } from 'node:fs';
+import { type LaunchOptions, launch, type RunningContainer } from '../core/container/launch.ts';
+import { type ContainerState, destroyContainer, startTime } from '../core/container/lifecycle.ts';
+import { removeUnborn, StateFolder } from '../core/container/state.ts';
+import { syscall } from '../core/host/syscall.ts';
+import * as k from '../core/kernel/constants.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import type { Plan } from '../core/plan/plan.ts';
+import type { HostFd } from '../core/stage/stage.ts';
+import type { Bundle } from './config.ts';
+import { loadBundle } from './config.ts';
+import { type Globals, specVersion } from './globals.ts';
+import { observer, warn } from './log.ts';
+import { permittedCapabilities, planBundle } from './plan.ts';
+import { checkId } from './state.ts';
+
+export interface Prepared {
+  bundle: Bundle;
+  plan: Plan;
+  lock: StateFolder<ContainerState>;
+}
+
+/** Reads and checks everything, and takes the id. Nothing has happened to the host before. */
+export function prepare(globals: Globals, id: string, folder: string): Prepared {
+  checkId(id);
+  const permitted = permittedCapabilities();
+  const bundle = loadBundle(folder, permitted, (message) => warn(globals, message));
+  const plan = planBundle(bundle, id, globals.root, permitted);
+  removeUnborn(globals.root);
+  return { bundle, plan, lock: takeId(globals.root, id, bundle, plan) };
+}
+
+function takeId(root: string, id: string, { path, spec, rootfs }: Bundle, plan: Plan): StateFolder<ContainerState> {
+  try {
+    return StateFolder.create<ContainerState>(root, {
+      id,
+      ociVersion: specVersion,
+      bundle: path,
+      rootfs,
+      created: new Date().toISOString(),
+      annotations: spec.annotations ?? {},
+      cgroup: plan.cgroup.path,
+      pid: 0,
+      startTime: '',
+    });
+  } catch (error) {
+    if (!['ENOTEMPTY', 'EEXIST'].includes((error as { code?: string }).code ?? '')) throw error;
+    removeUnborn(root);
+    throw new ContainerError('container with given ID already exists', { hint: `tinyctr-oci delete ${id}` });
+  }
+}
+
+const explain = async (error: unknown, plan: Plan, hostPid: number): Promise<unknown> =>
+  (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
+
+/** Launches, and notes in state.json what is true at each moment. On failure only the id is left, the caller's to remove. */
+export async function launchPrepared(
+  globals: Globals,
+  { plan, lock }: Prepared,
+  options: Pick<LaunchOptions, 'stdio' | 'preserved'>,
+  waits: boolean,
+): Promise<RunningContainer> {
+  const state = lock.read();
+  const watch = observer(globals);
+  const born = (pid: number) => {
+    Object.assign(state, { pid, startTime: startTime(pid) });
+    lock.write(state);
+  };
+  const created = waits ? { created: makeGate(lock.path) } : {};
+  const container = await launch(plan, {
+    ...options,
+    ...created,
+    ...(watch ? { observer: watch } : {}),
+    born,
+    explain,
+  });
+  try {
+    lock.write(container.last ? { ...state, last: container.last } : { ...state, running: true });
+  } catch (error) {
+    await destroyContainer(state); // nobody would know of it: the disk is full
+    throw error;
+  }
+  return container;
+}
+
+/** mkfifo(3), and the page that the stage notes its calls on. */
+function makeGate(folder: string): { gate: HostFd; page: HostFd } {
+  syscall('mknodat', [k.AT_FDCWD, `${folder}/gate`, k.S_IFIFO | 0o600, 0]);
+  writeFileSync(`${folder}/page`, Buffer.alloc(4096), { mode: 0o600 });
+  return { gate: openSync(`${folder}/gate`, k.O_PATH) as HostFd, page: openSync(`${folder}/page`, 'r+') as HostFd };
+}

@@ -1,0 +1,42 @@
+/** `delete`: cgroup and state of a container that has stopped; with force, of any. Host side. */
+import { existsSync, readFileSync } from 'node:fs';
+import { destroyContainer } from '../core/container/lifecycle.ts';
+import { removeUnborn } from '../core/container/state.ts';
+import { cgroupRoot, removeCgroup } from '../core/host/cgroup.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import { lockContainer } from './state.ts';
+
+/** With force, an unknown id is no error: what was wanted is the case. */
+export async function deleteContainer(root: string, id: string, force: boolean): Promise<void> {
+  removeUnborn(root);
+  let found: ReturnType<typeof lockContainer>;
+  try {
+    found = lockContainer(root, id);
+  } catch (error) {
+    if (force && error instanceof ContainerError && error.message === 'container does not exist') return;
+    throw error;
+  }
+  const { state, status, lock } = found;
+  try {
+    if (force) await destroyContainer(state);
+    else if (status !== 'stopped')
+      throw new ContainerError(`cannot delete container ${id} that is not stopped: ${status}`, {
+        hint: `tinyctr-oci delete --force ${id} kills it first`,
+      });
+    else await removeEmptyCgroup(cgroupRoot() + state.cgroup, id);
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+  lock.remove();
+}
+
+/** Where the pid namespace is shared, others may have outlived the container's process: without force nothing is killed. */
+async function removeEmptyCgroup(cgroup: string, id: string): Promise<void> {
+  const events = existsSync(cgroup) ? readFileSync(`${cgroup}/cgroup.events`, 'utf8') : '';
+  if (/^populated 1$/m.test(events))
+    throw new ContainerError(`cannot delete container ${id}: processes of it are still alive`, {
+      hint: `tinyctr-oci kill --all ${id} KILL, or delete --force`,
+    });
+  await removeCgroup(cgroup);
+}

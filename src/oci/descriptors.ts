@@ -1,0 +1,67 @@
+/** What a caller hands on or wants to be told: extra descriptors, the terminal's socket, the pid file. Host side. */
+import { closeSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import { shim, syscall } from '../core/host/syscall.ts';
+import * as k from '../core/kernel/constants.ts';
+import { ContainerError, SyscallError } from '../core/kernel/error.ts';
+import type { HostFd } from '../core/stage/stage.ts';
+
+const MOST_PRESERVED = 16;
+
+/** 3 and up, as many as --preserve-fds says. One that is not open could be Node's own, which has come to have its number. */
+export function preservedFds(count: number): HostFd[] {
+  if (count > MOST_PRESERVED)
+    throw new ContainerError(`--preserve-fds is ${count}; allowed are 0 to ${MOST_PRESERVED}`);
+  return Array.from({ length: count }, (_, i) => {
+    const fd = 3 + i;
+    if (/^anon_inode:\[(event|io_uring)/.test(linkOf(fd)) || linkOf(fd) === '')
+      throw new ContainerError(`--preserve-fds is ${count}, but descriptor ${fd} is not open`);
+    return fd as HostFd;
+  });
+}
+
+function linkOf(fd: number): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return '';
+  }
+}
+
+/** Written under another name first: whoever waits for the file finds the pid in it. */
+export function writePidFile(path: string, pid: number): void {
+  const young = `${dirname(path)}/.${basename(path)}`;
+  writeFileSync(young, String(pid), { mode: 0o644 });
+  renameSync(young, path);
+}
+
+export interface ConsoleSocket {
+  /** SCM_RIGHTS of the terminal's master end; unix(7). Closes it and the socket. */
+  send(master: HostFd): void;
+}
+
+/** Connected before anything is made: nobody there is an error at once. */
+export function connectConsole(path: string): ConsoleSocket {
+  const socket = syscall('socket', [k.AF_UNIX, k.SOCK_STREAM | k.SOCK_CLOEXEC, 0]) as HostFd;
+  const name = Buffer.from(path);
+  if (name.length > 107) throw new ContainerError(`--console-socket ${path} is longer than the 107 bytes of unix(7)`);
+  const address = Buffer.alloc(110); // struct sockaddr_un { sa_family_t sun_family; char sun_path[108]; }
+  address.writeUInt16LE(k.AF_UNIX, 0);
+  name.copy(address, 2);
+  try {
+    syscall('connect', [socket, address, address.length]);
+  } catch (error) {
+    throw new ContainerError(`nobody listens at --console-socket ${path}`, { cause: error });
+  }
+  return {
+    send(master) {
+      const text = Buffer.from('/dev/console');
+      const fds = Buffer.from(new Int32Array([master]).buffer);
+      const result = shim('tinyctr_send', [socket, text, text.length, fds, 1]);
+      if (result < 0)
+        throw new SyscallError({ syscall: 'sendmsg', call: `sendmsg(${path})`, errno: -result, side: 'host' });
+      closeSync(master);
+      closeSync(socket);
+    },
+  };
+}

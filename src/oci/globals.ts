@@ -1,0 +1,13 @@
+/** The options that stand before the verb, as runc has them. */
+export interface Globals {
+  /** Where the state of containers is: /run/tinyctr-oci. */
+  root: string;
+  /** A file that errors, warnings and, with --debug, every system call are appended to. */
+  log?: string;
+  logFormat: 'text' | 'json';
+  debug: boolean;
+}
+
+export const version = '0.1.0';
+/** The runtime-spec that is carried out. */
+export const specVersion = '1.3.0';

@@ -1,0 +1,55 @@
+/** What clients read: the log file in runc's two formats, and standard error for people. */
+import { appendFileSync, writeSync } from 'node:fs';
+import { errorLines } from '../cli/errors.ts';
+import { formatCall } from '../core/stage/format.ts';
+import type { Observer } from '../core/stage/stage.ts';
+import type { Globals } from './globals.ts';
+
+type Level = 'error' | 'warning' | 'debug';
+
+function logLine({ logFormat }: Globals, level: Level, msg: string): string {
+  const time = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+  if (logFormat === 'json') return `${JSON.stringify({ level, msg, time })}\n`;
+  return `time=${JSON.stringify(time)} level=${level} msg=${JSON.stringify(msg)}\n`;
+}
+
+/** Not process.stderr: Node would make a pipe non-blocking, for the container too. */
+function toStderr(text: string): void {
+  try {
+    writeSync(2, text);
+  } catch {
+    // nobody reads it: EPIPE
+  }
+}
+
+function write(globals: Globals, level: Level, msg: string, forPeople: string): void {
+  if (globals.log) appendFileSync(globals.log, logLine(globals, level, msg));
+  else toStderr(globals.logFormat === 'json' ? logLine(globals, level, msg) : forPeople);
+}
+
+export function warn(globals: Globals, message: string): void {
+  write(globals, 'warning', message, `tinyctr-oci: warning: ${message}\n`);
+}
+
+/** One error, however many problems it has: one entry in the log. With a log file, people still get it on standard error. */
+export function printError(error: unknown, globals: Globals): void {
+  const lines = errorLines(error, globals.debug).map((line) => line.replace(/^tinyctr:/, 'tinyctr-oci:'));
+  const people = `${lines.join('\n')}\n`;
+  const stackless = globals.debug ? errorLines(error, false) : lines;
+  const msg = stackless.map((line) => line.replace(/^(tinyctr(-oci)?:)?\s*/, '')).join('; ');
+  try {
+    write(globals, 'error', msg, people);
+  } catch (fault) {
+    toStderr(`tinyctr-oci: the log can't be written: ${(fault as Error).message}\n`);
+  }
+  if (globals.log) toStderr(people);
+}
+
+/** --debug: every system call of the stage. */
+export function observer(globals: Globals): Observer | undefined {
+  if (!globals.debug) return undefined;
+  return ({ step, name, args, result }) => {
+    const call = `${step.id.padEnd(24)} ${formatCall(name, args)} = ${result}`;
+    write(globals, 'debug', call, `${call}\n`);
+  };
+}

@@ -1,0 +1,81 @@
+/** From a bundle to the plan that src/core carries out. Host side. */
+import { readFileSync, statSync } from 'node:fs';
+import { cgroupRoot } from '../core/host/cgroup.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import { planContainer } from '../core/plan/container.ts';
+import type { Plan } from '../core/plan/plan.ts';
+import type { Mount, Spec } from '../core/spec/types.ts';
+import { compiledFilter } from '../seccomp/cache.ts';
+import type { Bundle } from './config.ts';
+import { namespaceOf } from './cross-checks.ts';
+
+/** CapPrm of /proc/self/status. */
+export function permittedCapabilities(): bigint {
+  return BigInt(`0x${/^CapPrm:\t([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]}`);
+}
+
+/** @throws ContainerError with the JSON pointer of the field that can't be carried out */
+export function planBundle(bundle: Bundle, id: string, root: string, permitted: bigint): Plan {
+  const { spec, rootfs } = bundle;
+  checkSharedNamespaces(spec);
+  const cgroupPath = cgroupPathOf(spec, id);
+  const { seccomp, namespaces } = spec.linux ?? {};
+  const ownCgroups = namespaces?.some(({ type }) => type === 'cgroup');
+  const mounts = (spec.mounts ?? []).map((mount) => (ownCgroups ? mount : cgroupAsBind(mount, cgroupPath)));
+  const size = spec.process?.consoleSize;
+  const filter = seccomp && compiledFilter(seccomp, `${root}/.seccomp`);
+  return planContainer(
+    {
+      id,
+      spec: { ...spec, mounts },
+      root: { target: rootfs, source: { kind: 'directory', path: rootfs } },
+      cgroupPath,
+      ...(filter ? { seccomp: { program: filter.program, flags: filter.loadFlags } } : {}),
+      ...(size ? { terminal: { rows: size.height, columns: size.width } } : {}),
+    },
+    { permittedCapabilities: permitted },
+  );
+}
+
+/** An absolute cgroupsPath counts from the root of the v2 hierarchy; a relative one, and none, from /tinyctr-oci. */
+export function cgroupPathOf(spec: Spec, id: string): string {
+  const wanted = spec.linux?.cgroupsPath || id;
+  const parts = wanted.split('/').filter((part) => part !== '' && part !== '.');
+  if (parts.includes('..') || parts.length === 0)
+    throw new ContainerError(`cgroupsPath is ${JSON.stringify(wanted)}; it must name a cgroup, without ".."`, {
+      specPointer: '/linux/cgroupsPath',
+    });
+  return `/${(wanted.startsWith('/') ? parts : ['tinyctr-oci', ...parts]).join('/')}`;
+}
+
+/** Without a cgroup namespace a new cgroup2 would show the host's whole tree: the container gets its own branch of it. */
+function cgroupAsBind(mount: Mount, cgroupPath: string): Mount {
+  if (mount.type !== 'cgroup' && mount.type !== 'cgroup2') return mount;
+  return { ...mount, type: 'bind', source: cgroupRoot() + cgroupPath, options: ['bind', ...(mount.options ?? [])] };
+}
+
+/** A namespace joined by path may be the host's own: then names and settings would be the host's. */
+function checkSharedNamespaces({ linux = {}, hostname, domainname }: Spec): void {
+  for (const [index, { type, path }] of (linux.namespaces ?? []).entries()) {
+    const file = { uts: 'uts', network: 'net', ipc: 'ipc' }[type as string];
+    if (!path || !file || inodeOf(path) !== inodeOf(`/proc/self/ns/${file}`)) continue;
+    const settings = Object.keys(linux.sysctl ?? {}).filter((key) => namespaceOf(key) === type);
+    if (type === 'uts' && (hostname ?? domainname) !== undefined) settings.push('hostname or domainname');
+    if (settings.length > 0)
+      throw new ContainerError(
+        `${path} is the host's own ${type} namespace: ${settings.join(', ')} would change the host`,
+        {
+          specPointer: `/linux/namespaces/${index}/path`,
+        },
+      );
+  }
+}
+
+/** Undefined where it can't be said; opening it will say why. */
+function inodeOf(path: string): number | undefined {
+  try {
+    return statSync(path).ino;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,58 @@
+/** `run` in the foreground: from a bundle to its exit status. Host side. */
+
+import type { RunningContainer } from '../core/container/launch.ts';
+import { type ContainerState, destroyContainer } from '../core/container/lifecycle.ts';
+import { StateFolder } from '../core/container/state.ts';
+import { isTerminal, windowSize } from '../core/host/terminal.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import type { HostFd } from '../core/stage/stage.ts';
+import { exitCode, openStdio, superviseForeground } from '../engine/foreground.ts';
+import { launchPrepared, prepare } from './construct.ts';
+import type { CreateRequest } from './create.ts';
+import { preservedFds, writePidFile } from './descriptors.ts';
+import type { Globals } from './globals.ts';
+
+/** Returns the exit status of the container's process, 128 plus the number of a signal that ended it. */
+export async function runContainer(
+  globals: Globals,
+  id: string,
+  request: CreateRequest & { keep?: boolean },
+): Promise<number> {
+  if (request.consoleSocket !== undefined)
+    throw new ContainerError('--console-socket is for containers that nobody attends: create, or run --detach');
+  const preserved = preservedFds(request.preserveFds);
+  const prepared = prepare(globals, id, request.bundle);
+  const tty = prepared.plan.terminal !== undefined;
+  if (tty && prepared.plan.terminal?.rows === 0) prepared.plan.terminal = windowSize(1 as HostFd);
+  const stdio = openStdio(!tty);
+  let container: RunningContainer;
+  try {
+    container = await launchPrepared(globals, prepared, { stdio: stdio.fds, preserved }, false);
+  } catch (error) {
+    stdio.discard();
+    prepared.lock.remove();
+    throw error;
+  }
+  prepared.lock.release(); // others may kill or delete it while it runs
+  await stdio.handOver();
+  const detach =
+    container.terminal === undefined
+      ? undefined
+      : (await import('../engine/relay.ts')).attachTerminal(container.terminal, isTerminal(0));
+  if (request.pidFile !== undefined) writePidFile(request.pidFile, container.hostPid);
+  const status = await superviseForeground(container.pidfd);
+  await cleanUp(globals.root, id, request.keep ?? false);
+  await detach?.();
+  await stdio.drained();
+  return exitCode(status);
+}
+
+/** Unless somebody has deleted it already. */
+async function cleanUp(root: string, id: string, keep: boolean): Promise<void> {
+  const again = StateFolder.adopt<ContainerState>(root, id, true);
+  if (!again) return;
+  const state = again.read();
+  await destroyContainer(state); // in a pid namespace that is not its own, others may have outlived it
+  if (keep) again.release();
+  else again.remove();
+}

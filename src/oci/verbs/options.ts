@@ -1,0 +1,36 @@
+/** Options that create and run share. */
+import { type Command, Option } from 'commander';
+import { UsageError } from '../../engine/usage-error.ts';
+
+export interface CreateOptions {
+  bundle: string;
+  pidFile?: string;
+  consoleSocket?: string;
+  preserveFds: number;
+}
+
+function count(text: string): number {
+  if (!/^\d{1,4}$/.test(text)) throw new UsageError(`--preserve-fds is ${JSON.stringify(text)}; it must be a number`);
+  return Number(text);
+}
+
+/** --no-new-keyring asks for what is the case anyway: the container keeps the caller's session keyring. */
+export function addCreateOptions(command: Command): Command {
+  command
+    .argument('<container-id>')
+    .option('-b, --bundle <folder>', 'the folder with config.json', '.')
+    .option('--pid-file <file>', 'write the container’s pid to a file')
+    .option('--console-socket <path>', 'a unix socket that gets the terminal')
+    .option('--preserve-fds <number>', 'hand on so many descriptors after 0, 1 and 2', count, 0)
+    .option('--no-new-keyring', 'make no session keyring: none is made in any case');
+  for (const flags of ['--no-pivot', '--pidfd-socket <path>']) {
+    const option = new Option(flags).hideHelp();
+    command.addOption(option);
+    command.on(`option:${option.name()}`, () => {
+      const why =
+        option.name() === 'no-pivot' ? 'is left out on purpose: pivot_root is the way to a root' : 'is not there yet';
+      throw new UsageError(`${option.long} ${why}`);
+    });
+  }
+  return command;
+}

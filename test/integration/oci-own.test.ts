@@ -1,0 +1,404 @@
+/** What is tinyctr-oci's own: its errors, its options, the gate that a created container waits at, and what a crash leaves. */
+import { spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { cgroupRoot } from '../../src/core/host/cgroup.ts';
+import type { Spec } from '../../src/core/spec/types.ts';
+import { needs } from '../support/need.ts';
+import { Engine, mountsBelow, readIfThere, runProgram, until } from '../support/tinyctr.ts';
+import { Runtime } from './oci-support.ts';
+
+/** Takes one descriptor from a unix socket and prints what comes from it. */
+const terminalClient = `
+import os, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+master = socket.recv_fds(server.accept()[0], 100, 1)[1][0]
+while True:
+    try:
+        sys.stdout.write(os.read(master, 4096).decode())
+    except OSError:
+        break
+`;
+
+const sleep = 'while :; do sleep 0.05; done';
+
+describe('tinyctr-oci', needs({ root: true }), () => {
+  let engine: Engine;
+  let oci: Runtime;
+
+  beforeAll(async () => {
+    engine = await new Engine().prepare();
+    oci = new Runtime(engine, 'tinyctr-oci');
+  });
+
+  afterEach(async () => {
+    for (const id of (await oci.call('list', '-q')).stdout.split('\n').filter(Boolean))
+      await oci.call('delete', '--force', id);
+    expect(traces(oci)).toEqual({ states: [], cgroups: [], mounts: [] });
+  });
+
+  afterAll(() => engine.remove());
+
+  describe('the command line', () => {
+    test('--version says which specification it is', async () => {
+      const { code, stdout } = await oci.call('--version');
+      expect({ code, stdout }).toEqual({
+        code: 0,
+        stdout: expect.stringMatching(/^tinyctr-oci version .*\nspec: 1\.\d+\.\d+\n$/),
+      });
+    });
+
+    test.each([
+      [['--systemd-cgroup', 'list'], '--systemd-cgroup is not there yet'],
+      [['--cgroup-manager', 'disabled', 'list'], '--cgroup-manager is not there yet'],
+      [['exec', 'x', 'ls', '-l'], 'exec is not there yet'],
+      [['checkpoint', '--help'], 'checkpoint is not there yet'],
+      [['update', '--resources=-', 'x'], 'update is not there yet'],
+      [['create', '--no-pivot', 'x'], '--no-pivot is left out on purpose'],
+      [['create', '--pidfd-socket=/x', 'x'], '--pidfd-socket is not there yet'],
+      [['spec', '--rootless'], '--rootless is not there yet'],
+      [['--root'], "option '--root <folder>' argument missing"],
+      [['nonsense'], "unknown command 'nonsense'"],
+      [['state'], "missing required argument 'container-id'"],
+      [['create', '--nonsense', 'x'], "unknown option '--nonsense'"],
+    ])('%j is refused by name', async (words, message) => {
+      const { code, stdout, stderr } = await oci.call(...words);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      expect(stderr).toContain(message);
+    });
+
+    test('options are taken as --f v and as --f=v', async () => {
+      for (const words of [
+        ['--root', oci.root, '--log-format', 'json', 'state', 'nobody'],
+        [`--root=${oci.root}`, '--log-format=json', 'state', 'nobody'],
+      ]) {
+        const { code, stderr } = await runProgram(oci.command[0]!, words);
+        expect(code).toBe(1);
+        expect(JSON.parse(stderr)).toMatchObject({ level: 'error', msg: 'container does not exist' });
+      }
+    });
+
+    test('list of a root that is not there is an error only if it was named', async () => {
+      expect(await runProgram(oci.command[0]!, ['--root', '/not/there', 'list'])).toMatchObject({ code: 1 });
+      expect(await runProgram(oci.command[0]!, ['list', '-q'])).toMatchObject({ code: 0 });
+    });
+
+    test('it works without any environment, from any folder', async () => {
+      const bundle = oci.bundle('echo fine');
+      const words = ['-i', ...oci.command, 'run', 'bare'];
+      expect(await runProgram('env', words, { cwd: bundle })).toMatchObject({ code: 0, stdout: 'fine\n', stderr: '' });
+    });
+
+    test('--debug logs every system call, to the log if there is one', async () => {
+      const bundle = oci.bundle('true');
+      const { stderr } = await oci.call('--debug', 'run', '--bundle', bundle, 'loud');
+      expect(stderr).toMatch(/^rootfs\.pivot +pivot_root\("\.", "\."\) = 0$/m);
+      const log = `${bundle}/log`;
+      const quiet = await oci.call('--debug', '--log', log, '--log-format', 'json', 'run', '--bundle', bundle, 'loud');
+      expect(quiet.stderr).toBe('');
+      const lines = readFileSync(log, 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      expect(lines.every(({ level }) => level === 'debug')).toBe(true);
+      expect(lines.some(({ msg }) => msg.includes('pivot_root'))).toBe(true);
+    });
+
+    test('spec writes a configuration that runs, and never over another one', async () => {
+      const bundle = oci.bundle('true');
+      const folder = `${bundle}/new`;
+      mkdirSync(folder);
+      expect(await oci.call('spec', '--bundle', folder)).toMatchObject({ code: 0, stdout: '', stderr: '' });
+      const text = readFileSync(`${folder}/config.json`, 'utf8');
+      const again = await oci.call('spec', `--bundle=${folder}`);
+      expect(again.code).toBe(1);
+      expect(again.stderr).toContain('exists already');
+      expect(readFileSync(`${folder}/config.json`, 'utf8')).toBe(text);
+      const spec = JSON.parse(text) as Spec;
+      Object.assign(spec.process!, { terminal: false, args: ['hostname'] });
+      writeFileSync(`${bundle}/config.json`, JSON.stringify(spec));
+      expect(await oci.run(bundle, 'spec')).toMatchObject({ code: 0, stdout: 'tinyctr\n' });
+    });
+  });
+
+  describe('config.json', () => {
+    const refusal = async (change: (spec: Spec) => void): Promise<string> => {
+      const { code, stdout, stderr } = await oci.run(oci.bundle('echo ran', change), 'refused');
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      return stderr;
+    };
+
+    test('all its faults come at once, each with pointer, what was found and what is allowed', async () => {
+      const stderr = await refusal((spec) => {
+        Object.assign(spec.process!, { cwd: 'relative', oomScoreAdj: 5000, rlimits: [{ type: 'RLIMIT_NOFILE' }] });
+        Object.assign(spec.linux!, { namespaces: [{ type: 'pidd' }], maskedPaths: 'none' });
+      });
+      expect(stderr.trim().split('\n').sort()).toEqual([
+        'tinyctr-oci: config.json: /linux/maskedPaths is "none"; allowed is a list',
+        'tinyctr-oci: config.json: /linux/namespaces/0/type is "pidd"; allowed is pid, network, mount, ipc, uts, user, cgroup, time',
+        'tinyctr-oci: config.json: /process/cwd is "relative"; allowed is an absolute path',
+        'tinyctr-oci: config.json: /process/oomScoreAdj is 5000; allowed is a whole number from -1000 to 1000',
+        'tinyctr-oci: config.json: /process/rlimits/0/hard is missing; it must be a whole number from -1 to 18446744073709552000',
+        'tinyctr-oci: config.json: /process/rlimits/0/soft is missing; it must be a whole number from -1 to 18446744073709552000',
+      ]);
+    });
+
+    test.each<[string, (spec: Spec) => void]>([
+      ['/hooks', (spec) => Object.assign(spec, { hooks: { prestart: [{ path: '/bin/true' }] } })],
+      ['/linux/namespaces/6/type', ({ linux }) => linux!.namespaces!.push({ type: 'user' })],
+      ['/linux/uidMappings', ({ linux }) => Object.assign(linux!, { uidMappings: [{ containerID: 0 }] })],
+      ['/linux/intelRdt', ({ linux }) => Object.assign(linux!, { intelRdt: { closID: 'x' } })],
+      ['/process/apparmorProfile', ({ process }) => Object.assign(process!, { apparmorProfile: 'x' })],
+      ['/process/selinuxLabel', ({ process }) => Object.assign(process!, { selinuxLabel: 'x' })],
+      ['/process/scheduler', ({ process }) => Object.assign(process!, { scheduler: { policy: 'SCHED_FIFO' } })],
+      ['/mounts/7/options', ({ mounts }) => mounts!.push({ destination: '/x', type: 'tmpfs', options: ['tmpcopyup'] })],
+      ['/linux/resources/blockIO', ({ linux }) => Object.assign(linux!.resources!, { blockIO: { weight: 10 } })],
+    ])('%s is refused by its pointer: it is not there yet', async (pointer, change) => {
+      expect(await refusal(change)).toMatch(new RegExp(`${pointer} (is|has) .*not there yet`));
+    });
+
+    test.each<[string, (spec: Spec) => void]>([
+      ['/hostname would rename the host', ({ linux }) => without(linux!, 'uts')],
+      [
+        '/linux/sysctl/net.ipv4.ip_forward would change the host',
+        ({ linux }) => {
+          without(linux!, 'network');
+          linux!.sysctl = { 'net.ipv4.ip_forward': '1' };
+        },
+      ],
+      [
+        '/linux/sysctl/vm.swappiness would change the host',
+        ({ linux }) => Object.assign(linux!, { sysctl: { 'vm.swappiness': '1' } }),
+      ],
+      [
+        "is the host's own uts namespace",
+        ({ linux }) => {
+          without(linux!, 'uts');
+          linux!.namespaces!.push({ type: 'uts', path: '/proc/self/ns/uts' });
+        },
+      ],
+    ])('what would change the host is refused: %s', async (message, change) => {
+      expect(await refusal(change)).toContain(message);
+    });
+
+    test('an unknown field is ignored with a warning that offers the likely spelling', async () => {
+      const bundle = oci.bundle('echo ran', (spec) => Object.assign(spec.process!, { enviroment: [], argz: [] }));
+      const { code, stdout, stderr } = await oci.run(bundle, 'unknown');
+      expect({ code, stdout }).toEqual({ code: 0, stdout: 'ran\n' });
+      expect(stderr).toContain('warning: config.json: /process/argz is unknown and ignored; did you mean args?');
+    });
+
+    test('a capability that is unknown or can not be given is left out with a warning', async () => {
+      const bundle = oci.bundle('grep CapPrm /proc/self/status', ({ process }) => {
+        process!.capabilities = { permitted: ['CAP_KILL', 'CAP_KIL'] };
+      });
+      const { code, stdout, stderr } = await oci.run(bundle, 'capability');
+      expect({ code, stdout }).toEqual({ code: 0, stdout: 'CapPrm:\t0000000000000000\n' });
+      expect(stderr).toContain('the capability CAP_KIL is unknown; did you mean CAP_KILL');
+    });
+
+    test('what is no JSON is told with line and column; what is not there by its path', async () => {
+      const bundle = oci.bundle('true');
+      writeFileSync(`${bundle}/config.json`, '{\n  "ociVersion": 1.0.0\n}');
+      expect((await oci.run(bundle, 'json')).stderr).toMatch(/config\.json is not JSON, line 2, column \d+: /);
+      expect((await oci.run(`${bundle}/nowhere`, 'json')).stderr).toContain(
+        `${bundle}/nowhere/config.json: no such file or directory`,
+      );
+      const rootless = oci.bundle('true', ({ root }) => Object.assign(root!, { path: 'nothing' }));
+      expect((await oci.run(rootless, 'json')).stderr).toMatch(/nothing: no such file or directory\n.*\/root\/path/);
+    });
+
+    test('cgroupsPath is honoured below the root of the hierarchy, a relative one below /tinyctr-oci', async () => {
+      for (const [cgroupsPath, expected] of [
+        [`/tinyctr-test-${process.pid}/deep/one`, `/tinyctr-test-${process.pid}/deep/one`],
+        ['some/where', '/tinyctr-oci/some/where'],
+        [undefined, '/tinyctr-oci/cgroup'],
+      ] as const) {
+        const bundle = oci.bundle(sleep, ({ linux }) => Object.assign(linux!, { cgroupsPath }));
+        await oci.create(bundle, 'cgroup');
+        const { pid } = JSON.parse((await oci.call('state', 'cgroup')).stdout);
+        expect(readFileSync(`/proc/${pid}/cgroup`, 'utf8')).toMatch(new RegExp(`^0::${expected}$`, 'm'));
+        await oci.call('delete', '--force', 'cgroup');
+        expect(existsSync(cgroupRoot() + expected)).toBe(false);
+      }
+      await runProgram('rmdir', ['-p', `tinyctr-test-${process.pid}/deep`], { cwd: cgroupRoot() });
+      await runProgram('rmdir', ['-p', 'some'], { cwd: `${cgroupRoot()}/tinyctr-oci` });
+    });
+
+    test('without a cgroup namespace the container sees its own branch of the tree, not the host’s', async () => {
+      const bundle = oci.bundle('ls -d /sys/fs/cgroup/*/; cat /sys/fs/cgroup/cgroup.procs | wc -l', ({ linux }) =>
+        without(linux!, 'cgroup'),
+      );
+      const { code, stdout } = await oci.run(bundle, 'branch');
+      expect({ code, stdout: stdout.trim() }).toEqual({ code: 0, stdout: expect.stringMatching(/^[1-4]$/) });
+    });
+  });
+
+  describe('create and start', () => {
+    test('what waits is the stage, 20 kB of its own and not Node, with no descriptor of the host', async () => {
+      await oci.create(oci.bundle(sleep), 'small');
+      const { pid } = JSON.parse((await oci.call('state', 'small')).stdout);
+      expect(readFileSync(`/proc/${pid}/comm`, 'utf8')).toBe('memfd:stage\n');
+      expect(Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))![1])).toBeLessThan(300);
+    });
+
+    test('a program whose interpreter is missing is an error of start, and the container has stopped', async () => {
+      const bundle = oci.bundle('', ({ process }) => Object.assign(process!, { args: ['/script'] }));
+      writeFileSync(`${bundle}/rootfs/script`, '#!/not/there\n');
+      chmodSync(`${bundle}/rootfs/script`, 0o755);
+      expect((await oci.create(bundle, 'script')).code).toBe(0);
+      const { code, stderr } = await oci.call('start', 'script');
+      expect(code).toBe(1);
+      expect(stderr).toContain('exec: "/script": no such file or directory');
+      expect(await oci.status('script')).toBe('stopped');
+    });
+
+    test('a seccomp profile that forbids what comes next is an error of start', async () => {
+      const bundle = oci.bundle('true', ({ linux }) => {
+        linux!.seccomp = {
+          defaultAction: 'SCMP_ACT_ALLOW',
+          syscalls: [{ names: ['execve'], action: 'SCMP_ACT_ERRNO', errnoRet: 13 }],
+        };
+      });
+      await oci.create(bundle, 'forbidden');
+      const { code, stderr } = await oci.call('start', 'forbidden');
+      expect(code).toBe(1);
+      expect(stderr).toContain('permission denied');
+      expect(await oci.status('forbidden')).toBe('stopped');
+    });
+
+    test('a container that died before its start can not be started', async () => {
+      await oci.create(oci.bundle(sleep), 'dead');
+      expect(await oci.call('kill', 'dead', '9')).toMatchObject({ code: 0 });
+      await oci.untilStatus('dead', 'stopped');
+      expect((await oci.call('start', 'dead')).stderr).toContain('cannot start a container that has stopped');
+    });
+
+    test('of several starts at once exactly one wins', async () => {
+      await oci.create(oci.bundle(sleep), 'race');
+      const results = await Promise.all([1, 2, 3, 4].map(() => oci.call('start', 'race')));
+      expect(results.map(({ code }) => code).sort()).toEqual([0, 1, 1, 1]);
+    });
+
+    test('of several creates at once exactly one wins', async () => {
+      const bundles = [1, 2, 3].map(() => oci.bundle(sleep));
+      const results = await Promise.all(bundles.map((bundle) => oci.create(bundle, 'race')));
+      expect(results.map(({ code }) => code).sort()).toEqual([0, 1, 1]);
+      expect(await oci.status('race')).toBe('created');
+    });
+
+    test('run --detach leaves it running, run --keep keeps its state', async () => {
+      const detached = spawn(
+        oci.command[0]!,
+        [...oci.command.slice(1), 'run', '-d', '-b', oci.bundle(sleep), 'behind'],
+        { stdio: 'ignore' },
+      );
+      expect(await new Promise((resolve) => detached.once('exit', resolve))).toBe(0);
+      expect(await oci.status('behind')).toBe('running');
+      expect(await oci.run(oci.bundle('exit 3'), 'kept', '--keep')).toMatchObject({ code: 3 });
+      expect(await oci.status('kept')).toBe('stopped');
+      expect(await oci.call('delete', 'kept')).toMatchObject({ code: 0 });
+    });
+
+    test('the terminal of a created container goes to the socket', needs({ command: 'python3' }), async () => {
+      const bundle = oci.bundle('tty; stty size; ls -l /proc/self/fd | grep -c console; echo end', ({ process }) => {
+        Object.assign(process!, { terminal: true, consoleSize: { height: 33, width: 77 } });
+      });
+      const client = runProgram('python3', ['-c', terminalClient, `${bundle}/socket`]);
+      await until('the socket', () => existsSync(`${bundle}/socket`));
+      expect(await oci.create(bundle, 'tty', '--console-socket', `${bundle}/socket`)).toMatchObject({ code: 0 });
+      expect(await oci.call('start', 'tty')).toMatchObject({ code: 0 });
+      expect((await client).stdout.replaceAll('\r', '')).toBe(
+        '/dev/console\n33 77\n0\nend\n'.replace('/dev/console', '/dev/pts/0'),
+      );
+    });
+
+    test('a terminal needs a socket that takes it, and the other way round', async () => {
+      const bundle = oci.bundle('tty', ({ process }) => Object.assign(process!, { terminal: true }));
+      expect((await oci.create(bundle, 'tty')).output()).toContain('needs --console-socket');
+      const { output } = await oci.create(bundle, 'tty', '--console-socket', `${bundle}/nobody`);
+      expect(output()).toContain(`nobody listens at --console-socket ${bundle}/nobody`);
+      const plain = await oci.create(oci.bundle('true'), 'tty', '--console-socket', `${bundle}/nobody`);
+      expect(plain.output()).toContain('process.terminal is not true');
+    });
+  });
+
+  describe('after a crash', () => {
+    test.each([2, 25, 32, 38, 42, 46, 50, 60])(
+      'of create, killed after %i ms, state tells the truth',
+      async (afterMs) => {
+        const child = spawn(
+          oci.command[0]!,
+          [...oci.command.slice(1), 'create', '--bundle', oci.bundle(sleep), 'crash'],
+          { stdio: 'ignore' },
+        );
+        await killed(child, afterMs);
+        const status = await oci.status('crash');
+        if (status.includes('container does not exist')) return;
+        expect(['creating', 'created', 'stopped']).toContain(status);
+        await expectTruth(oci, 'crash', status);
+        if (status === 'created') expect(await oci.call('start', 'crash')).toMatchObject({ code: 0 });
+      },
+    );
+
+    test.each([20, 26, 30, 34, 40])('of start, killed after %i ms, state tells the truth', async (afterMs) => {
+      await oci.create(oci.bundle(sleep), 'crash');
+      const child = spawn(oci.command[0]!, [...oci.command.slice(1), 'start', 'crash'], { stdio: 'ignore' });
+      await killed(child, afterMs);
+      const status = await oci.status('crash');
+      expect(['created', 'running']).toContain(status);
+      await expectTruth(oci, 'crash', status);
+      if (status === 'created') expect(await oci.call('start', 'crash')).toMatchObject({ code: 0 });
+      expect(await oci.call('delete', '--force', 'crash')).toMatchObject({ code: 0, stderr: '' });
+    });
+
+    test.each([25, 32, 40])('of delete --force, killed after %i ms, another one ends it', async (afterMs) => {
+      await oci.create(oci.bundle(sleep), 'crash');
+      await oci.call('start', 'crash');
+      const child = spawn(oci.command[0]!, [...oci.command.slice(1), 'delete', '--force', 'crash'], {
+        stdio: 'ignore',
+      });
+      await killed(child, afterMs);
+      expect(await oci.call('delete', '--force', 'crash')).toMatchObject({ code: 0, stderr: '' });
+    });
+
+    test('of run, the container ends with it, and delete takes what is left', async () => {
+      const child = spawn(oci.command[0]!, [...oci.command.slice(1), 'run', '--bundle', oci.bundle(sleep), 'crash'], {
+        stdio: 'ignore',
+      });
+      await oci.untilStatus('crash', 'running').catch(() => oci.untilStatus('crash', 'running'));
+      child.kill('SIGKILL');
+      await oci.untilStatus('crash', 'stopped');
+      expect(await oci.call('delete', 'crash')).toMatchObject({ code: 0, stderr: '' });
+    });
+  });
+});
+
+function without(linux: NonNullable<Spec['linux']>, type: string): void {
+  linux.namespaces = linux.namespaces!.filter((one) => one.type !== type);
+}
+
+async function killed(child: ReturnType<typeof spawn>, afterMs: number): Promise<void> {
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  await new Promise((resolve) => setTimeout(resolve, afterMs));
+  child.kill('SIGKILL');
+  await ended;
+}
+
+/** The process is the stage while it waits, the container's program when it runs, and not there when it has stopped. */
+async function expectTruth(oci: Runtime, id: string, status: string): Promise<void> {
+  if (status.includes('container does not exist')) return;
+  const { pid } = JSON.parse((await oci.call('state', id)).stdout);
+  if (status === 'created') expect(readIfThere(`/proc/${pid}/comm`)).toBe('memfd:stage\n');
+  if (status === 'running') await until('the program', () => readIfThere(`/proc/${pid}/comm`) === 'sh\n');
+  if (status === 'stopped') expect(pid).toBe(0);
+}
+
+function traces(oci: Runtime): { states: string[]; cgroups: string[]; mounts: string[] } {
+  const folder = `${cgroupRoot()}/tinyctr-oci`;
+  const cgroups = existsSync(folder) ? readdirSync(folder, { withFileTypes: true }).filter((e) => e.isDirectory()) : [];
+  const states = existsSync(oci.root) ? readdirSync(oci.root).filter((name) => name !== '.seccomp') : [];
+  return { states, cgroups: cgroups.map(({ name }) => name), mounts: mountsBelow(oci.folder) };
+}

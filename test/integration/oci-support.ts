@@ -1,0 +1,89 @@
+/** tinyctr-oci and runc, called alike: bundles, a root of its own for each, and what a test looks at afterwards. */
+import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { Spec } from '../../src/core/spec/types.ts';
+import { defaultSpec } from '../../src/oci/default-spec.ts';
+import { need } from '../support/need.ts';
+import { checkout, type Engine, type Result, runProgram } from '../support/tinyctr.ts';
+
+const pureV2 =
+  'mount --make-rprivate / && umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec runc "$@"';
+
+/** Each with the words that start it; runc in a view of the machine that has cgroup v2 only. */
+export const runtimes: Record<string, readonly string[]> = {
+  'tinyctr-oci': [`${checkout}/bin/tinyctr-oci`],
+  ...(need({ root: true, command: 'runc' }) === undefined
+    ? { runc: ['unshare', '-m', 'bash', '-c', pureV2, 'runc'] }
+    : {}),
+};
+
+export class Runtime {
+  readonly folder: string;
+  readonly root: string;
+  readonly command: readonly string[];
+  private readonly rootfs: string;
+
+  constructor(engine: Engine, name: string) {
+    this.folder = mkdtempSync(`${engine.folder}/oci-`);
+    this.root = `${this.folder}/root`;
+    this.command = [...runtimes[name]!, '--root', this.root];
+    this.rootfs = engine.rootfs();
+    chmodSync(this.rootfs, 0o755);
+  }
+
+  call(...words: string[]): Promise<Result> {
+    return runProgram(this.command[0]!, [...this.command.slice(1), ...words]);
+  }
+
+  /** With standard output and error in a file, which the container keeps open. */
+  async create(
+    bundle: string,
+    id: string,
+    ...options: string[]
+  ): Promise<{ code: number | null; output: () => string }> {
+    const file = `${this.folder}/output-${id}`;
+    const fd = openSync(file, 'w');
+    const words = [...this.command.slice(1), 'create', '--bundle', bundle, ...options, id];
+    const child = spawn(this.command[0]!, words, { stdio: ['ignore', fd, fd] });
+    closeSync(fd);
+    const code = await new Promise<number | null>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', resolve);
+    });
+    return { code, output: () => readFileSync(file, 'utf8') };
+  }
+
+  run(bundle: string, id: string, ...options: string[]): Promise<Result> {
+    return this.call('run', '--bundle', bundle, ...options, id);
+  }
+
+  /** A folder with a root filesystem and a config.json that runs `script`. */
+  bundle(script: string, change: (spec: Spec) => void = () => {}): string {
+    const folder = mkdtempSync(`${this.folder}/bundle-`);
+    // Links: no test changes a file of the image, and copying takes longer than running.
+    spawnSync('cp', ['-al', this.rootfs, `${folder}/rootfs`]);
+    const spec = structuredClone(defaultSpec);
+    Object.assign(spec.process!, { terminal: false, args: ['sh', '-c', script] });
+    change(spec);
+    writeFileSync(`${folder}/config.json`, JSON.stringify(spec));
+    return folder;
+  }
+
+  async status(id: string): Promise<string> {
+    const { code, stdout, stderr } = await this.call('state', id);
+    return code === 0 ? (JSON.parse(stdout) as { status: string }).status : stderr;
+  }
+
+  async untilStatus(id: string, wanted: string): Promise<void> {
+    for (const end = Date.now() + 5000; ; ) {
+      const found = await this.status(id);
+      if (found === wanted) return;
+      if (Date.now() > end) throw new Error(`${id} is ${found}, not ${wanted}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

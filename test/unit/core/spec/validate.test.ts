@@ -1,0 +1,128 @@
+/** config.json is checked field by field, all faults at once. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { validateSpec } from '../../../../src/core/spec/validate.ts';
+import { defaultSpec } from '../../../../src/oci/default-spec.ts';
+import { needs } from '../../../support/need.ts';
+
+const clean = { faults: [], unknown: [], ignored: [] };
+
+/** The default configuration with one field set, by its pointer. */
+function withField(pointer: string, value: unknown): unknown {
+  const spec = structuredClone(defaultSpec) as unknown as Record<string, unknown>;
+  const parts = pointer.slice(1).split('/');
+  let at = spec;
+  for (const part of parts.slice(0, -1)) {
+    at[part] ??= {};
+    at = at[part] as Record<string, unknown>;
+  }
+  if (value === undefined) delete at[parts.at(-1)!];
+  else at[parts.at(-1)!] = value;
+  return spec;
+}
+
+test('the configuration that `spec` writes is without fault', () => {
+  expect(validateSpec(defaultSpec)).toEqual(clean);
+});
+
+test.each([
+  ['/ociVersion', '2.0.0'],
+  ['/ociVersion', undefined],
+  ['/root', undefined],
+  ['/root/path', ''],
+  ['/process', undefined],
+  ['/process/args', []],
+  ['/process/args/0', 5],
+  ['/process/args/0', 'a\0b'],
+  ['/process/env', ['NOVALUE']],
+  ['/process/env', ['=x']],
+  ['/process/cwd', 'tmp'],
+  ['/process/terminal', 'yes'],
+  ['/process/user/uid', -1],
+  ['/process/user/uid', 2 ** 32 - 1],
+  ['/process/user/gid', undefined],
+  ['/process/user/gid', 1.5],
+  ['/process/user/umask', 0o1000],
+  ['/process/user/additionalGids', [0, '0']],
+  ['/process/oomScoreAdj', -1001],
+  ['/process/rlimits', { type: 'RLIMIT_CPU' }],
+  ['/process/consoleSize', { width: 80 }],
+  ['/mounts', {}],
+  ['/mounts/0/destination', undefined],
+  ['/mounts/0/options', 'ro'],
+  ['/annotations', { key: 1 }],
+  ['/linux/namespaces/0/type', 'net'],
+  ['/linux/devices', [{ path: 'dev/x', type: 'c' }]],
+  ['/linux/devices', [{ path: '/dev/x', type: 'x' }]],
+  ['/linux/sysctl', { 'a.b': 1 }],
+  ['/linux/maskedPaths', ['proc']],
+  ['/linux/rootfsPropagation', 'sharedd'],
+  ['/linux/resources/pids/limit', 'many'],
+  ['/linux/seccomp', { syscalls: [] }],
+  ['/linux/seccomp', { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [{ names: [], action: 'x' }] }],
+])('%s = %j is a fault of that field', (pointer, value) => {
+  const { faults } = validateSpec(withField(pointer, value));
+  expect(faults).toHaveLength(1);
+  expect(faults[0]!.pointer.startsWith(pointer)).toBe(true);
+  expect(faults[0]!.problem).toMatch(/allowed is|must be/);
+});
+
+test.each([
+  ['/hooks', { createRuntime: [{ path: '/x' }] }],
+  ['/linux/uidMappings', [{ containerID: 0, hostID: 1, size: 1 }]],
+  ['/linux/timeOffsets', { boottime: { secs: 1 } }],
+  ['/linux/intelRdt', { closID: 'x' }],
+  ['/linux/personality', { domain: 'LINUX32' }],
+  ['/linux/mountLabel', 'label'],
+  ['/linux/resources/unified', { 'memory.high': '1' }],
+  ['/linux/resources/cpu/idle', 1],
+  ['/linux/resources/hugepageLimits', [{ pageSize: '2MB', limit: 1 }]],
+  ['/process/apparmorProfile', 'profile'],
+  ['/process/ioPriority', { class: 'IOPRIO_CLASS_IDLE' }],
+  ['/mounts/0/uidMappings', [{ containerID: 0, hostID: 1, size: 1 }]],
+])('%s is refused, not dropped: it is not there yet', (pointer, value) => {
+  const { faults } = validateSpec(withField(pointer, value));
+  expect(faults).toEqual([{ pointer, problem: expect.stringContaining('not there yet') }]);
+});
+
+test.each([
+  ['/hooks', { prestart: [], poststop: [] }],
+  ['/linux/resources/blockIO', { weight: 0 }],
+  ['/linux/resources/memory/disableOOMKiller', false],
+  ['/process/apparmorProfile', ''],
+  ['/linux/uidMappings', []],
+  ['/windows', { anything: 1 }],
+])('%s = %j asks for nothing', (pointer, value) => {
+  expect(validateSpec(withField(pointer, value))).toEqual(clean);
+});
+
+test('what only cgroup v1 knows is ignored, and said to be', () => {
+  expect(validateSpec(withField('/linux/resources/memory/swappiness', 60)).ignored).toEqual([
+    '/linux/resources/memory/swappiness',
+  ]);
+});
+
+test('unknown fields are no faults, at any depth; a slash in a name is escaped', () => {
+  const { faults, unknown } = validateSpec(withField('/process/user/uidd', 1));
+  expect(faults).toEqual([]);
+  expect(unknown).toEqual([{ pointer: '/process/user/uidd', name: 'uidd', known: expect.arrayContaining(['uid']) }]);
+  const odd = { ...defaultSpec, 'a/b~c': 1 };
+  expect(validateSpec(odd).unknown[0]!.pointer).toBe('/a~1b~0c');
+});
+
+test.each([null, 5, 'text', []])('%j is no configuration', (value) => {
+  expect(validateSpec(value).faults).toEqual([{ pointer: '', problem: expect.stringContaining('an object') }]);
+});
+
+const folder = '../shared/data/configs';
+describe('configurations that clients generated', needs({ file: folder }), () => {
+  const later = ['/hooks', '/linux/uidMappings', '/linux/gidMappings'];
+  const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.config.json')) : [];
+  test.each(names)('%s has nothing wrong but what is not there yet', (name) => {
+    const text = readFileSync(`${folder}/${name}`, 'utf8');
+    const spec = JSON.parse(text, (_key, value) => (value === null ? undefined : value));
+    const { faults, unknown } = validateSpec(spec);
+    expect(faults.filter(({ pointer }) => !later.includes(pointer))).toEqual([]);
+    expect(unknown).toEqual([]);
+  });
+});
