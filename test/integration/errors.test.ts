@@ -63,7 +63,7 @@ describe('errors', needs({ root: true, command: ['unshare', 'setpriv'] }), () =>
     else expect(lines[0]).toMatch(first);
     expect(code).toBe(exitCode);
     expect(stdout).toBe('');
-    for (const line of lines.slice(1)) expect(line).toMatch(/^ {2}(because|call|where|in config\.json|hint): \S/);
+    for (const line of lines.slice(1)) expect(line).toMatch(/^ {2}(because|call|where|spec field|hint): \S/);
     expect(lines.filter((line) => line.startsWith('  call:')).length).toBeLessThanOrEqual(1);
     expect(stderr).not.toMatch(/exit(ed)? (status|code)|undefined|\[object/);
   }
