@@ -1,6 +1,15 @@
 // npm run build: the native parts with cc and make, the TypeScript with esbuild, and the launchers' record of Node's path.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -27,8 +36,10 @@ if (made.status !== 0) {
   process.exit(1);
 }
 
-rmSync('dist', { recursive: true, force: true });
-mkdirSync('dist');
+// Made beside and put in place at the end: a start meanwhile finds the old build or the new one, never half of one.
+const out = `dist.${process.pid}`;
+process.on('exit', () => rmSync(out, { recursive: true, force: true }));
+mkdirSync(out);
 const { build } = await import('esbuild');
 
 /** commander needs child_process for subcommands that are programs of their own; we have none, and it costs 5 ms. */
@@ -45,7 +56,7 @@ const leaveOut = {
 const programs = { tinyctr: 'src/cli/main.ts', 'tinyctr-oci': 'src/oci/main.ts' };
 await build({
   entryPoints: Object.fromEntries(Object.entries(programs).map(([name, file]) => [`${name}.bundle`, file])),
-  outdir: 'dist',
+  outdir: out,
   outExtension: { '.js': '.cjs' },
   bundle: true,
   format: 'cjs',
@@ -64,15 +75,17 @@ await build({
 });
 const runFlags = flagsForRun();
 for (const name of Object.keys(programs)) {
-  copyFileSync('src/start.cjs', `dist/${name}.cjs`);
-  writeFileSync(`dist/${name}.bundle.cjs.cache`, compiled(`dist/${name}.bundle.cjs`));
+  copyFileSync('src/start.cjs', `${out}/${name}.cjs`);
+  writeFileSync(`${out}/${name}.bundle.cjs.cache`, compiled(`${out}/${name}.bundle.cjs`));
   chmodSync(`bin/${name}`, 0o755);
 }
 for (const flag of runFlags) setFlagsFromString(flag);
 for (const name of Object.keys(programs))
-  writeFileSync(`dist/${name}.bundle.cjs.run.cache`, compiled(`dist/${name}.bundle.cjs`));
+  writeFileSync(`${out}/${name}.bundle.cjs.run.cache`, compiled(`${out}/${name}.bundle.cjs`));
 copyNativeFfi();
-writeFileSync('dist/node-path', `${process.execPath}\n${runFlags.join(' ')}\n`);
+writeFileSync(`${out}/node-path`, `${process.execPath}\n${runFlags.join(' ')}\n`);
+rmSync('dist', { recursive: true, force: true });
+renameSync(out, 'dist');
 keepWhatRuns();
 
 /**
@@ -90,7 +103,7 @@ function copyNativeFfi() {
   try {
     copyFileSync(
       createRequire(import.meta.url).resolve(`@yuuang/ffi-rs-linux-${process.arch}-gnu`),
-      'dist/ffi-rs.node',
+      `${out}/ffi-rs.node`,
     );
   } catch (error) {
     if (error.code !== 'MODULE_NOT_FOUND') throw error;

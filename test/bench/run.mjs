@@ -2,7 +2,16 @@
 // Prints medians and ratios; ROUNDS sets the number of rounds. Needs root; what is not installed is left out, and said so.
 // usage: npm run bench [-- --json FILE]
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -140,11 +149,15 @@ const times = Object.fromEntries(Object.keys(candidates).map((name) => [name, []
 for (let round = -2; round < rounds; round++) {
   for (const [name, command] of Object.entries(candidates)) {
     const [file, ...args] = command();
+    // Standard error is a file, as in a script: Node's 'pipe' is a socket, whose bytes tinyctr would have to carry over.
+    const errors = openSync(`${scratch}/errors`, 'w');
     const start = process.hrtime.bigint();
-    const { status, stderr } = spawnSync(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const { status } = spawnSync(file, args, { stdio: ['ignore', 'ignore', errors] });
     const ms = Number(process.hrtime.bigint() - start) / 1e6;
+    closeSync(errors);
     if (status !== 0) {
-      console.log(`bench: ${name} fails here, left out: ${String(stderr).trim().split('\n').at(-1)}`);
+      const last = readFileSync(`${scratch}/errors`, 'utf8').trim().split('\n').at(-1);
+      console.log(`bench: ${name} fails here, left out: ${last}`);
       delete candidates[name];
       delete times[name];
     } else if (round >= 0) times[name].push(ms);
