@@ -11,8 +11,9 @@ import { planContainer } from '../core/plan/container.ts';
 import type { Plan } from '../core/plan/plan.ts';
 import type { Seccomp } from '../core/spec/types.ts';
 import type { HostFd, Observer } from '../core/stage/stage.ts';
+import { imageFile } from '../image/layout.ts';
 import { withStoreLock } from '../image/lock.ts';
-import { findImage, type Image } from '../image/store.ts';
+import type { Image } from '../image/store.ts';
 import { compiledFilter } from '../seccomp/cache.ts';
 import { type ContainerRecord, createContainer, removeContainer, writeRecord } from './containers.ts';
 import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';
@@ -81,7 +82,7 @@ export async function run(request: RunRequest): Promise<number> {
   };
   try {
     withStoreLock(root, () => {
-      if (!findImage(root, record.image))
+      if (!existsSync(imageFile(root, record.image)))
         throw new ContainerError(`the image ${request.imageName} was removed just now`);
       createContainer(root, record); // from here on rmi refuses: a container uses the image
     });

@@ -11,7 +11,69 @@ import { requireRoot } from '../require.ts';
 
 const list = (value: string, previous: string[]): string[] => [...previous, value];
 
+/** Flags, what they do, and for options that may be repeated how their values are gathered. */
+type OptionRow = readonly [flags: string, text: string, gather?: typeof list];
+
+const options: readonly OptionRow[] = [
+  ['-i, --interactive', 'pass standard input on'],
+  ['-t, --tty', 'give the container a terminal'],
+  ['--rm', 'remove the container when it has ended'],
+  ['--name <name>', 'a name for the container'],
+  ['-e, --env <name[=value]>', 'set an environment variable, or pass the caller’s on', list],
+  ['--env-file <file>', 'read environment variables from a file', list],
+  ['-v, --volume <src:dst[:options]>', 'bind mount a path of the host', list],
+  ['--mount <type=…,src=…,dst=…>', 'bind or tmpfs mount', list],
+  ['--tmpfs <dst[:options]>', 'mount a tmpfs', list],
+  ['-w, --workdir <path>', 'working directory in the container'],
+  ['-u, --user <user[:group]>', 'names or ids, as the container knows them'],
+  ['--group-add <group>', 'a further group', list],
+  ['-h, --hostname <name>', 'host name of the container'],
+  ['--entrypoint <command>', 'replace the image’s entrypoint'],
+  ['--read-only', 'mount the root filesystem read-only'],
+  ['--network <mode>', 'none or host'],
+  ['--ulimit <name=soft[:hard]>', 'resource limit', list],
+  ['--device <host[:container[:rwm]]>', 'give a device of the host', list],
+  ['--cap-add <capability>', 'add a capability', list],
+  ['--cap-drop <capability>', 'drop a capability', list],
+  ['--privileged', 'all capabilities and devices, no filter, nothing masked'],
+  ['--security-opt <option>', 'no-new-privileges, seccomp=unconfined|FILE, systempaths=unconfined', list],
+  ['--init', 'put a small init in front that forwards signals and reaps'],
+  ['--pid <mode>', 'host'],
+  ['--ipc <mode>', 'host, private'],
+  ['--uts <mode>', 'host'],
+  ['--sysctl <name=value>', 'set a namespaced kernel parameter', list],
+  ['--shm-size <bytes>', 'size of /dev/shm'],
+  ['--dns <ip>', 'name server', list],
+  ['--add-host <name:ip>', 'line for /etc/hosts', list],
+  ['-l, --label <key=value>', 'label of the container', list],
+  ['--cidfile <file>', 'write the container’s id to a file'],
+  ['--stop-signal <signal>', 'signal that asks the container to stop'],
+  ['-m, --memory <bytes>', 'memory limit'],
+  ['--cpus <number>', 'how many CPUs’ time it may use'],
+  ['-c, --cpu-shares <number>', 'weight against other containers'],
+  ['--pids-limit <number>', 'how many processes it may have'],
+];
+
 const flags = ['interactive', 'tty', 'rm', 'read-only', 'privileged', 'init'];
+
+const namesOf = ([text]: OptionRow): string[] => text.split(' <')[0]!.split(', ');
+const repeated = [
+  'env',
+  'envFile',
+  'volume',
+  'mount',
+  'tmpfs',
+  'groupAdd',
+  'ulimit',
+  'device',
+  'capAdd',
+  'capDrop',
+  'securityOpt',
+  'sysctl',
+  'dns',
+  'addHost',
+  'label',
+] as const;
 
 /** docker's options that this version refuses by name rather than as unknown. */
 const notYet = [
@@ -54,34 +116,48 @@ const never = [
 ];
 
 /**
- * docker's --tty=false is commander's --no-tty. Only words before the image are options of ours.
+ * docker's --tty=false is commander's --no-tty. Only words before the image are options of ours. Each is defined when it
+ * is met, all of them when it is none we know (--help, -it, one that is refused): defining all takes commander 4 ms.
  */
 export function prepare(args: readonly string[], program: Command): string[] {
   const command = program.commands.find((c) => c.name() === 'run')!;
-  const takesValue = (word: string) =>
-    !word.includes('=') &&
-    [...program.options, ...command.options].some((o) => (o.long === word || o.short === word) && o.required);
-  const isDefined = (word: string) =>
-    [...program.options, ...command.options].some((o) => o.long === word || o.short === word);
+  const defined = (name: string) =>
+    [...program.options, ...command.options].find((o) => o.long === name || o.short === name);
   const out: string[] = [];
   let words = 0;
-  let complete = false;
   for (let i = 0; i < args.length; i++) {
     const word = args[i]!;
-    // Options that are only refused, and --no-…, are defined when one may be there: commander takes 1.5 ms for them.
-    if (words < 2 && !complete && word.startsWith('-') && !isDefined(word)) {
-      addRefused(command);
-      complete = true;
-    }
+    const name = word.split('=')[0]!;
+    const option = words < 2 && word.startsWith('-') && word !== '--' && word !== '-';
+    if (option && !defined(name)) defineOption(command, name);
     const set = /^--([a-z-]+)=(true|false|1|0)$/.exec(word);
-    if (words < 2 && set && flags.includes(set[1]!))
+    if (option && set && flags.includes(set[1]!)) {
+      defineAll(command);
       out.push(set[2] === 'true' || set[2] === '1' ? `--${set[1]}` : `--no-${set[1]}`);
-    else out.push(word);
-    if (takesValue(word) && words < 2) {
+    } else out.push(word);
+    if (option && defined(word)?.required) {
       if (i + 1 < args.length) out.push(args[++i]!);
-    } else if (!word.startsWith('-') || word === '--') words++;
+    } else if (!option) words++;
   }
   return out;
+}
+
+function defineOption(command: Command, name: string): void {
+  const row = options.find((candidate) => namesOf(candidate).includes(name));
+  if (row) addRow(command, row);
+  else defineAll(command);
+}
+
+function addRow(command: Command, [text, description, gather]: OptionRow): void {
+  if (gather) command.option(text, description, gather, []);
+  else command.option(text, description);
+}
+
+function defineAll(command: Command): void {
+  const has = (name: string) => command.options.some((o) => o.long === name);
+  if (has('--no-tty')) return;
+  for (const row of options) if (!has(namesOf(row).at(-1)!)) addRow(command, row);
+  addRefused(command);
 }
 
 function addRefused(command: Command): void {
@@ -99,6 +175,14 @@ function addRefused(command: Command): void {
   for (const flag of flags) command.addOption(new Option(`--no-${flag}`).hideHelp());
 }
 
+/** Options that may be repeated are lists, also where nobody gave one. */
+function noneGiven(): Pick<RunOptions, (typeof repeated)[number]> {
+  return Object.fromEntries(repeated.map((name) => [name, []])) as unknown as Pick<
+    RunOptions,
+    (typeof repeated)[number]
+  >;
+}
+
 export function define(program: Command, globals: () => Globals): void {
   const command = program
     .command('run')
@@ -107,45 +191,8 @@ export function define(program: Command, globals: () => Globals): void {
     .argument('[command...]')
     .passThroughOptions();
   command
-    .option('-i, --interactive', 'pass standard input on')
-    .option('-t, --tty', 'give the container a terminal')
-    .option('--rm', 'remove the container when it has ended')
-    .option('--name <name>', 'a name for the container')
-    .option('-e, --env <name[=value]>', 'set an environment variable, or pass the caller’s on', list, [])
-    .option('--env-file <file>', 'read environment variables from a file', list, [])
-    .option('-v, --volume <src:dst[:options]>', 'bind mount a path of the host', list, [])
-    .option('--mount <type=…,src=…,dst=…>', 'bind or tmpfs mount', list, [])
-    .option('--tmpfs <dst[:options]>', 'mount a tmpfs', list, [])
-    .option('-w, --workdir <path>', 'working directory in the container')
-    .option('-u, --user <user[:group]>', 'names or ids, as the container knows them')
-    .option('--group-add <group>', 'a further group', list, [])
-    .option('-h, --hostname <name>', 'host name of the container')
-    .option('--entrypoint <command>', 'replace the image’s entrypoint')
-    .option('--read-only', 'mount the root filesystem read-only')
-    .option('--network <mode>', 'none or host')
-    .option('--ulimit <name=soft[:hard]>', 'resource limit', list, [])
-    .option('--device <host[:container[:rwm]]>', 'give a device of the host', list, [])
-    .option('--cap-add <capability>', 'add a capability', list, [])
-    .option('--cap-drop <capability>', 'drop a capability', list, [])
-    .option('--privileged', 'all capabilities and devices, no filter, nothing masked')
-    .option('--security-opt <option>', 'no-new-privileges, seccomp=unconfined|FILE, systempaths=unconfined', list, [])
-    .option('--init', 'put a small init in front that forwards signals and reaps')
-    .option('--pid <mode>', 'host')
-    .option('--ipc <mode>', 'host, private')
-    .option('--uts <mode>', 'host')
-    .option('--sysctl <name=value>', 'set a namespaced kernel parameter', list, [])
-    .option('--shm-size <bytes>', 'size of /dev/shm')
-    .option('--dns <ip>', 'name server', list, [])
-    .option('--add-host <name:ip>', 'line for /etc/hosts', list, [])
-    .option('-l, --label <key=value>', 'label of the container', list, [])
-    .option('--cidfile <file>', 'write the container’s id to a file')
-    .option('--stop-signal <signal>', 'signal that asks the container to stop')
-    .option('-m, --memory <bytes>', 'memory limit')
-    .option('--cpus <number>', 'how many CPUs’ time it may use')
-    .option('-c, --cpu-shares <number>', 'weight against other containers')
-    .option('--pids-limit <number>', 'how many processes it may have')
     .helpOption('--help', 'print this')
-    .action(async (image: string, words: string[], options: RunOptions) => {
+    .action(async (image: string, words: string[], given: Partial<RunOptions>) => {
       const { root, runRoot, debug, logFormat } = globals();
       requireRoot();
       await cleanup(root, runRoot);
@@ -156,7 +203,7 @@ export function define(program: Command, globals: () => Globals): void {
         image: found,
         layersFolder: layersFolder(root),
         imageName: image,
-        options,
+        options: { ...noneGiven(), ...given },
         command: words,
         observer: debug ? await debugObserver({ root, runRoot, debug, logFormat }) : undefined,
       });
