@@ -6,7 +6,7 @@ export DEBIAN_FRONTEND=noninteractive
 packages=(
   gcc make libc6-dev               # native-shim
   gcc-aarch64-linux-gnu libc6-dev-arm64-cross # native-shim for arm64
-  libseccomp2 iproute2 python3
+  libseccomp2 iproute2 python3 strace zstd
   runc crun podman skopeo conmon   # what tests compare with, and tinyctr-oci's callers
 )
 apt-get -qq -o DPkg::Lock::Timeout=240 update
