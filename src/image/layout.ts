@@ -1,5 +1,5 @@
 /** Where the store keeps what, below --root. Host side, only paths and their creation; docs/images.md draws it. */
-import { chmodSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { ContainerError } from '../core/kernel/error.ts';
 import { type Reference, suffix } from './reference.ts';
@@ -60,4 +60,25 @@ export function writeWhole(path: string, data: string | Buffer): void {
   const temporary = join(dirname(path), `.${basename(path)}`);
   writeFileSync(temporary, data, { mode: 0o600, flush: true });
   renameSync(temporary, path);
+}
+
+/** Names in a folder that another process may remove at any moment; none when it is gone. */
+export function readdirIfThere(folder: string, recursive = false): string[] {
+  try {
+    return readdirSync(folder, { recursive, encoding: 'utf8' });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** A text file, undefined where there is none. */
+export function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw error;
+  }
 }

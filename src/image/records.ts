@@ -2,11 +2,11 @@
  * Reading the store: which image a reference means, and which images there are. Host side, without locks: two small
  * files are read to find an image by name. Writing is in commit.ts, remove.ts and work.ts.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+
 import { join } from 'node:path';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { ImageConfig } from './config.ts';
-import { imageFile, imagesFolder, nameFile, namesFolder } from './layout.ts';
+import { imageFile, imagesFolder, nameFile, namesFolder, readdirIfThere, readIfThere } from './layout.ts';
 import { familiarName, parseReference, type Reference } from './reference.ts';
 
 /** One layer of an image's manifest; an image may have the same layer twice. */
@@ -83,7 +83,7 @@ export interface NamedImage {
 export function listNames(root: string): NamedImage[] {
   const folder = namesFolder(root);
   const found: NamedImage[] = [];
-  for (const file of readdirOrNone(folder, { recursive: true })) {
+  for (const file of readdirIfThere(folder, true)) {
     const match = /^([^/]+)\/(.+)\/([:@])([^/]+)$/.exec(file);
     if (match === null) continue;
     const id = readName(join(folder, file));
@@ -96,30 +96,11 @@ export function listNames(root: string): NamedImage[] {
 
 /** The ids of all images. */
 export function listIds(root: string): string[] {
-  return readdirOrNone(imagesFolder(root)).flatMap((file) => /^([a-f0-9]{64})\.json$/.exec(file)?.[1] ?? []);
-}
-
-function readdirOrNone(folder: string, options: { recursive?: boolean } = {}): string[] {
-  try {
-    return readdirSync(folder, { ...options, encoding: 'utf8' });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
-}
-
-function readOrNone(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw error;
-  }
+  return readdirIfThere(imagesFolder(root)).flatMap((file) => /^([a-f0-9]{64})\.json$/.exec(file)?.[1] ?? []);
 }
 
 function readName(path: string): string | undefined {
-  const text = readOrNone(path);
+  const text = readIfThere(path);
   if (text === undefined) return undefined;
   const id = /^sha256:([a-f0-9]{64})\n$/.exec(text)?.[1];
   if (id === undefined) throw damaged(path, 'sha256: and an image id');
@@ -129,7 +110,7 @@ function readName(path: string): string | undefined {
 /** Throws ContainerError for a record that can't be read; undefined when there is none. */
 function readImage(root: string, id: string, names: string[]): Image | undefined {
   const path = imageFile(root, id);
-  const text = readOrNone(path);
+  const text = readIfThere(path);
   if (text === undefined) return undefined;
   try {
     const record = JSON.parse(text) as ImageRecord;

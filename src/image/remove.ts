@@ -1,9 +1,9 @@
 /** `rmi`: names go first, the image with its last name, layers with the last image that has them. Host side. */
-import { readdirSync, readFileSync, rmdirSync, unlinkSync } from 'node:fs';
+import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ContainerError } from '../core/kernel/error.ts';
 import { removeUnused } from './clean.ts';
-import { configsFolder, imageFile, nameFile, namesFolder } from './layout.ts';
+import { configsFolder, imageFile, nameFile, namesFolder, readdirIfThere, readIfThere } from './layout.ts';
 import { withStoreLock } from './lock.ts';
 import { findImage, type Image, listNames } from './records.ts';
 import { familiarName, parseReference, type Reference } from './reference.ts';
@@ -97,25 +97,6 @@ function containersOf(root: string): ContainerRecord[] {
       throw new ContainerError(`${path} is damaged, so it can't be said which image that container uses`);
     }
   });
-}
-
-function readdirIfThere(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw error;
-  }
 }
 
 /** The name's file, and the directories above it that are empty then. */

@@ -7,7 +7,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, wr
 import { join } from 'node:path';
 import { randomHex } from '../core/host/random.ts';
 import { O_DIRECTORY, O_RDONLY } from '../core/kernel/constants.ts';
-import { ensureStore, layerName, layersFolder } from './layout.ts';
+import { ensureStore, layerName, layersFolder, readdirIfThere } from './layout.ts';
 import { tryLock, withStoreLock } from './lock.ts';
 import { removeTree } from './unpack/remove-tree.ts';
 
@@ -22,16 +22,6 @@ export function keptLayers(root: string): string[] {
   const folders = readdirSync(layersFolder(root)).filter((name) => /^tmp-[0-9]+-/.test(name));
   const files = folders.flatMap((name) => readdirIfThere(join(layersFolder(root), name)));
   return files.filter((name) => name.startsWith(KEEP_PREFIX)).map((name) => name.slice(KEEP_PREFIX.length));
-}
-
-/** A folder may go at any moment: its owner removes it without the store's lock. */
-function readdirIfThere(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
 }
 
 export class Work {

@@ -3,7 +3,7 @@
  * Host side. Read this first, then init/container.ts.
  */
 import { closeSync, fstatSync, readFileSync } from 'node:fs';
-import { closeFd, createCgroup, openCgroup, removeCgroup } from '../host/cgroup.ts';
+import { createCgroup, openCgroup, removeCgroup } from '../host/cgroup.ts';
 import { destroy } from '../host/child.ts';
 import { attachDeviceRules } from '../host/device-filter.ts';
 import { openNamespaces, withPidNamespace } from '../host/namespaces.ts';
@@ -80,7 +80,7 @@ async function start(
   } catch (error) {
     throw (await options.explain?.(error, plan, 0)) ?? error;
   } finally {
-    closeFd(cgroupFd);
+    closeSync(cgroupFd);
   }
   const stage = new Stage(spawned.wire);
   stage.observer = options.observer;

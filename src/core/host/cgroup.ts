@@ -1,14 +1,5 @@
 /** cgroup v2 as files: find the hierarchy, make a cgroup with its limits, kill and remove it. Host side. Source: the kernel's cgroup-v2.rst. */
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { ContainerError } from '../kernel/error.ts';
 import type { CgroupPlan } from '../plan/plan.ts';
 import type { HostFd } from '../stage/stage.ts';
@@ -112,10 +103,6 @@ function enableController(folder: string, controller: string): void {
 
 export function openCgroup(folder: string): HostFd {
   return openSync(folder, 'r') as HostFd;
-}
-
-export function closeFd(fd: HostFd): void {
-  closeSync(fd);
 }
 
 /** Kills every process in the cgroup and below, at once (cgroup.kill, Linux 5.14). Nothing if it is gone. */
