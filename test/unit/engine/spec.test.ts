@@ -1,7 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { Spec } from '../../../src/core/spec/types.ts';
 import type { RunOptions } from '../../../src/engine/options.ts';
+import { needs } from '../../support/need.ts';
 import { device, fakeHost, problemsOf, specOf } from './support.ts';
 
 describe('containerSpec', () => {
@@ -96,7 +98,7 @@ describe('containerSpec', () => {
 /** What docker 20.10 wrote for the same options, where such files are at hand; the tests above pin the same values. */
 const recorded = new URL('../../../../shared/data/configs/', import.meta.url);
 
-describe.skipIf(!existsSync(recorded))('compared with docker', () => {
+describe('compared with docker', needs({ file: fileURLToPath(recorded) }), () => {
   const read = (name: string): Spec =>
     JSON.parse(readFileSync(new URL(`docker-run-${name}.config.json`, recorded), 'utf8'));
   const sortedOptions = (spec: Spec) =>
