@@ -1,4 +1,4 @@
-/* Import direction: cli, oci -> engine, image -> core; within core: container -> init, plan, spec, stage, host -> kernel. */
+/* Import direction: cli, oci -> engine -> image, seccomp, explain, lifecycle, spec -> core; within core: container -> init, plan, spec, stage, host -> kernel. */
 const only = (name, from, allowed, comment) => ({
   name,
   comment,
@@ -24,18 +24,20 @@ module.exports = {
     only('core', '^src/core/container', '^src/core', 'core imports nothing outside itself but ffi-rs'),
     only('image', '^src/image', '^src/(image|core)|node_modules/tar', 'image -> core'),
     only('explain', '^src/explain', '^src/(explain|core)', 'explain -> core'),
+    only('validation', '^src/spec', '^src/(spec|core/(spec|plan|kernel))', 'what is wrong with a config.json: pure'),
+    only('lifecycle', '^src/lifecycle', '^src/(lifecycle|core)', 'lifecycle -> core'),
     only('seccomp', '^src/seccomp', '^src/(seccomp|core)', 'seccomp -> core'),
     only(
       'engine',
       '^src/engine',
-      '^src/(engine|explain|image|seccomp|core)',
-      'engine -> explain, image, seccomp, core',
+      '^src/(engine|explain|image|lifecycle|seccomp|spec|core)',
+      'engine -> explain, image, lifecycle, seccomp, spec, core',
     ),
     {
       name: 'pure',
       comment: 'no I/O in spec, plan, kernel and stage; init reaches the container through the stage only',
       severity: 'error',
-      from: { path: '^src/core/(spec|plan|kernel|stage|init)' },
+      from: { path: '^src/(spec|core/(spec|plan|kernel|stage|init))' },
       to: { path: '^(node:)?(fs|net|child_process|tty|worker_threads|http|https|dgram|process)($|/)' },
     },
     {

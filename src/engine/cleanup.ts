@@ -3,8 +3,8 @@
  * command does this for itself at its start, `tinyctr cleanup` tells of it. Host side.
  */
 
-import { listStates, type RunState, removeUnborn, StateFolder } from '../core/container/state.ts';
 import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
+import { listStates, type RunState, removeUnborn, StateFolder } from '../lifecycle/state.ts';
 import { readRecord, removeContainer, writeRecord } from './containers.ts';
 
 /** Returns the ids of the containers that were cleaned up. A living container's lock keeps us away from it. */

@@ -2,7 +2,6 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { launch, type RunningContainer } from '../core/container/launch.ts';
-import { StateFolder } from '../core/container/state.ts';
 import { killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { randomHex } from '../core/host/random.ts';
 import { isTerminal, windowSize } from '../core/host/terminal.ts';
@@ -14,6 +13,7 @@ import type { HostFd, Observer } from '../core/stage/stage.ts';
 import { imageFile } from '../image/layout.ts';
 import { withStoreLock } from '../image/lock.ts';
 import type { Image } from '../image/store.ts';
+import { StateFolder } from '../lifecycle/state.ts';
 import { compiledFilter } from '../seccomp/cache.ts';
 import { type ContainerRecord, createContainer, removeContainer, writeRecord } from './containers.ts';
 import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';

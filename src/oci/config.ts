@@ -4,9 +4,9 @@ import { resolve } from 'node:path';
 import { ContainerError } from '../core/kernel/error.ts';
 import { capabilityNames } from '../core/plan/capabilities.ts';
 import type { Capabilities, Spec } from '../core/spec/types.ts';
-import { validateSpec } from '../core/spec/validate.ts';
 import { didYouMean } from '../engine/nearest.ts';
 import { UsageError } from '../engine/usage-error.ts';
+import { validateSpec } from '../spec/validate.ts';
 import { crossFaults } from './cross-checks.ts';
 
 export interface Bundle {

@@ -1,13 +1,13 @@
 /** `create` and `run` up to where they part: from a bundle to a process that waits at its gate, or already runs. Host side. */
 import { openSync, writeFileSync } from 'node:fs';
 import { type LaunchOptions, launch, type RunningContainer } from '../core/container/launch.ts';
-import { type ContainerState, destroyContainer, startTime } from '../core/container/lifecycle.ts';
-import { removeUnborn, StateFolder } from '../core/container/state.ts';
 import { syscall } from '../core/host/syscall.ts';
 import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { Plan } from '../core/plan/plan.ts';
 import type { HostFd } from '../core/stage/stage.ts';
+import { type ContainerState, destroyContainer, startTime } from '../lifecycle/lifecycle.ts';
+import { removeUnborn, StateFolder } from '../lifecycle/state.ts';
 import type { Bundle } from './config.ts';
 import { loadBundle } from './config.ts';
 import { type Globals, specVersion } from './globals.ts';

@@ -1,9 +1,9 @@
 /** `create`: afterwards only the stage is left, 20 kB that wait as the container's process. Host side. */
 import { closeSync } from 'node:fs';
-import { destroyContainer } from '../core/container/lifecycle.ts';
 import { setBlocking } from '../core/host/terminal.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
+import { destroyContainer } from '../lifecycle/lifecycle.ts';
 import { launchPrepared, prepare } from './construct.ts';
 import { connectConsole, preservedFds, writePidFile } from './descriptors.ts';
 import type { Globals } from './globals.ts';

@@ -1,9 +1,9 @@
 /** `delete`: cgroup and state of a container that has stopped; with force, of any. Host side. */
 import { existsSync, readFileSync } from 'node:fs';
-import { destroyContainer } from '../core/container/lifecycle.ts';
-import { removeUnborn } from '../core/container/state.ts';
 import { cgroupRoot, removeCgroup } from '../core/host/cgroup.ts';
 import { ContainerError } from '../core/kernel/error.ts';
+import { destroyContainer } from '../lifecycle/lifecycle.ts';
+import { removeUnborn } from '../lifecycle/state.ts';
 import { lockContainer } from './state.ts';
 
 /** With force, an unknown id is no error: what was wanted is the case. */

@@ -1,12 +1,12 @@
 /** `kill`: a signal to the container's process, or to all in its cgroup. Host side. */
 import { closeSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
-import { openProcess } from '../core/container/lifecycle.ts';
 import { cgroupRoot, killCgroup } from '../core/host/cgroup.ts';
 import { sendSignal } from '../core/host/child.ts';
 import { rawSyscall } from '../core/host/syscall.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
+import { openProcess } from '../lifecycle/lifecycle.ts';
 import { findContainer } from './state.ts';
 
 /** 1 to 64, or a name with or without SIG, in any case. */

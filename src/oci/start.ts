@@ -1,8 +1,8 @@
 /** `start`: opens the gate and waits until the container's program has taken the stage's place. Host side. */
 import { rmSync } from 'node:fs';
-import { openGate, type Status } from '../core/container/lifecycle.ts';
 import { errnoText } from '../core/kernel/errno.ts';
 import { ContainerError, SyscallError } from '../core/kernel/error.ts';
+import { openGate, type Status } from '../lifecycle/lifecycle.ts';
 import { lockContainer } from './state.ts';
 
 /** Errors of the last frame come out here: the command that can't be executed, a filter that forbids what follows. */

@@ -1,9 +1,9 @@
 /** Containers by id: their folders below --root, and what clients are told of them. Host side. */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { userInfo } from 'node:os';
-import { type ContainerState, type Status, statusOf } from '../core/container/lifecycle.ts';
-import { StateFolder } from '../core/container/state.ts';
 import { ContainerError } from '../core/kernel/error.ts';
+import { type ContainerState, type Status, statusOf } from '../lifecycle/lifecycle.ts';
+import { StateFolder } from '../lifecycle/state.ts';
 import { specVersion } from './globals.ts';
 
 /** runc's alphabet; a leading dot is kept for the runtime's own folders. */

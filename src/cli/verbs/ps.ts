@@ -1,8 +1,8 @@
 /** tinyctr ps: the containers of this host; what is running is read from their locks, not from a file. */
 import type { Command } from 'commander';
-import { listStates } from '../../core/container/state.ts';
 import { cleanup } from '../../engine/cleanup.ts';
 import { type ContainerRecord, listContainers } from '../../engine/containers.ts';
+import { listStates } from '../../lifecycle/state.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 

@@ -1,9 +1,9 @@
 /** tinyctr rm CONTAINER…: removes containers that have ended, with what they wrote. */
 import type { Command } from 'commander';
-import { listStates } from '../../core/container/state.ts';
 import { ContainerError } from '../../core/kernel/error.ts';
 import { cleanup } from '../../engine/cleanup.ts';
 import { findContainer, removeContainer } from '../../engine/containers.ts';
+import { listStates } from '../../lifecycle/state.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 

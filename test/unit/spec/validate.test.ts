@@ -1,9 +1,9 @@
 /** config.json is checked field by field, all faults at once. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { validateSpec } from '../../../../src/core/spec/validate.ts';
-import { defaultSpec } from '../../../../src/oci/default-spec.ts';
-import { needs } from '../../../support/need.ts';
+import { defaultSpec } from '../../../src/oci/default-spec.ts';
+import { validateSpec } from '../../../src/spec/validate.ts';
+import { needs } from '../../support/need.ts';
 
 const clean = { faults: [], unknown: [], ignored: [] };
 

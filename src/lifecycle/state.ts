@@ -17,10 +17,10 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { syscall } from '../host/syscall.ts';
-import { LOCK_EX, LOCK_NB } from '../kernel/constants.ts';
-import { ContainerError } from '../kernel/error.ts';
-import type { HostFd } from '../stage/stage.ts';
+import { syscall } from '../core/host/syscall.ts';
+import { LOCK_EX, LOCK_NB } from '../core/kernel/constants.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import type { HostFd } from '../core/stage/stage.ts';
 
 export interface RunState {
   id: string;

@@ -5,13 +5,13 @@
  */
 import { closeSync, constants, existsSync, openSync, readFileSync, readSync } from 'node:fs';
 import { constants as os } from 'node:os';
-import { cgroupRoot, killCgroup, removeCgroup } from '../host/cgroup.ts';
-import { sendSignal } from '../host/child.ts';
-import { rawSyscall, syscall } from '../host/syscall.ts';
-import { E } from '../kernel/errno.ts';
-import { ContainerError, SyscallError } from '../kernel/error.ts';
-import { decodePage, PHASE_RETURNED, type StagePage, sizes } from '../stage/protocol.ts';
-import type { HostFd, LastFrame } from '../stage/stage.ts';
+import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
+import { sendSignal } from '../core/host/child.ts';
+import { rawSyscall, syscall } from '../core/host/syscall.ts';
+import { E } from '../core/kernel/errno.ts';
+import { ContainerError, SyscallError } from '../core/kernel/error.ts';
+import { decodePage, PHASE_RETURNED, type StagePage, sizes } from '../core/stage/protocol.ts';
+import type { HostFd, LastFrame } from '../core/stage/stage.ts';
 import { StateFolder } from './state.ts';
 
 /** What stands in state.json. */
