@@ -28,7 +28,15 @@ export function prepare(globals: Globals, id: string, folder: string): Prepared 
   const bundle = loadBundle(folder, permitted, (message) => warn(globals, message));
   const plan = planBundle(bundle, id, globals.root, permitted);
   removeUnborn(globals.root);
-  return { bundle, plan, lock: takeId(globals.root, id, bundle, plan) };
+  const lock = takeId(globals.root, id, bundle, plan);
+  try {
+    // runtime.md: what becomes of the bundle's file after create has no effect on the container
+    writeFileSync(`${lock.path}/config.json`, JSON.stringify(bundle.spec), { mode: 0o600 });
+  } catch (error) {
+    lock.remove();
+    throw error;
+  }
+  return { bundle, plan, lock };
 }
 
 function takeId(root: string, id: string, { path, spec, rootfs }: Bundle, plan: Plan): StateFolder<ContainerState> {

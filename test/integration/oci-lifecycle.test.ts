@@ -1,5 +1,5 @@
 /** The life cycle of runtime.md, the same cases for tinyctr-oci and, where it is installed, runc. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { needs } from '../support/need.ts';
 import { Engine } from '../support/tinyctr.ts';
@@ -38,6 +38,18 @@ describe.each(Object.keys(runtimes))('%s', needs({ root: true }), (name) => {
     expect(await oci.call('delete', 'life')).toMatchObject({ code: 0, stderr: '' });
     expect((await oci.call('state', 'life')).stderr).toContain('container does not exist');
     expect(existsSync(`${oci.root}/life`)).toBe(false);
+  });
+
+  test('what becomes of config.json after create has no effect', async () => {
+    const bundle = oci.bundle('echo as it was');
+    const created = await oci.create(bundle, 'frozen');
+    expect(created.code).toBe(0);
+    writeFileSync(`${bundle}/config.json`, '{}');
+    expect(await oci.call('start', 'frozen')).toMatchObject({ code: 0, stderr: '' });
+    await oci.untilStatus('frozen', 'stopped');
+    expect(created.output()).toBe('as it was\n');
+    rmSync(`${bundle}/config.json`);
+    expect(await oci.call('delete', 'frozen')).toMatchObject({ code: 0, stderr: '' });
   });
 
   test('what does not exist is refused, but delete --force is content', async () => {
