@@ -23,6 +23,10 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   },
   images: { summary: 'list images', load: () => import('./verbs/images.ts') },
   rmi: { summary: 'remove images', load: () => import('./verbs/rmi.ts') },
+  tag: { summary: 'give an image one more name', load: () => import('./verbs/tag.ts') },
+  history: { summary: 'show how an image came about', load: () => import('./verbs/history.ts') },
+  image: { summary: 'the verbs of images, and prune', load: () => import('./verbs/image.ts') },
+  system: { summary: 'what takes room on the disk: df', load: () => import('./verbs/system.ts') },
   inspect: { summary: 'tell all about images', load: () => import('./verbs/inspect.ts') },
   cleanup: { summary: 'remove what dead containers left', load: () => import('./verbs/cleanup.ts') },
 };

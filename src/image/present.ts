@@ -57,9 +57,19 @@ export function formatTable(rows: readonly ImageRow[], now: number): string {
     humanAge(image.created, now),
     humanSize(image.size),
   ]);
-  const lines = [['REPOSITORY', 'TAG', 'IMAGE ID', 'CREATED', 'SIZE'], ...cells];
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...lines.map((line) => line[column]!.length)) + 3);
-  return `${lines.map((line) => line.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('')).join('\n')}\n`;
+  return formatColumns([['REPOSITORY', 'TAG', 'IMAGE ID', 'CREATED', 'SIZE'], ...cells]);
+}
+
+/** Lines of cells, each column as wide as its widest cell and three blanks. */
+export function formatColumns(lines: readonly string[][]): string {
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)) + 3);
+  const joined = lines.map((line) =>
+    line
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join('')
+      .trimEnd(),
+  );
+  return joined.map((line) => `${line}\n`).join('');
 }
 
 /** One JSON object a line, with the keys of `docker images --format json` that mean something here. */

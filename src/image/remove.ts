@@ -77,7 +77,7 @@ function refuseWhileUsed(root: string, image: Image, reference: string): void {
   );
 }
 
-interface ContainerRecord {
+interface ContainerUse {
   id: string;
   name: string;
   /** An image id, 64 hex. */
@@ -85,14 +85,14 @@ interface ContainerRecord {
 }
 
 /** The containers of this root, whatever state they are in. Throws ContainerError for a record that can't be read. */
-function containersOf(root: string): ContainerRecord[] {
+export function containersOf(root: string): ContainerUse[] {
   const folder = join(root, 'containers');
   return readdirIfThere(folder).flatMap((id) => {
     const path = join(folder, id, 'container.json');
     const text = readIfThere(path);
     if (text === undefined) return [];
     try {
-      return [JSON.parse(text) as ContainerRecord];
+      return [JSON.parse(text) as ContainerUse];
     } catch {
       throw new ContainerError(`${path} is damaged, so it can't be said which image that container uses`);
     }

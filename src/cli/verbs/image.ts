@@ -1,0 +1,69 @@
+/** tinyctr image: the verbs of images as docker groups them, and `image prune`. */
+import { createInterface } from 'node:readline/promises';
+import type { Command } from 'commander';
+import { storedBytes } from '../../image/blob-list.ts';
+import { humanSize } from '../../image/present.ts';
+import { pruneImages, readUntil } from '../../image/prune.ts';
+import type { Globals } from '../globals.ts';
+import { requireRoot } from '../require.ts';
+import { define as defineHistory } from './history.ts';
+import { define as defineImages } from './images.ts';
+import { define as defineImport } from './import.ts';
+import { define as defineInspect } from './inspect.ts';
+import { define as defineLoad } from './load.ts';
+import { define as defineRmi } from './rmi.ts';
+import { define as defineTag } from './tag.ts';
+
+export function define(program: Command, globals: () => Globals): void {
+  const image = program.command('image').description('Images: what the verbs of the same names do, and prune.');
+  for (const defineVerb of [defineHistory, defineImport, defineInspect, defineLoad, defineTag])
+    defineVerb(image, globals);
+  defineImages(image, globals);
+  rename(image, 'images', 'ls', 'list');
+  defineRmi(image, globals);
+  rename(image, 'rmi', 'rm', 'remove');
+  definePrune(image, globals);
+}
+
+function rename(group: Command, name: string, shorter: string, alias: string): void {
+  group.commands
+    .find((command) => command.name() === name)!
+    .name(shorter)
+    .alias(alias);
+}
+
+function definePrune(image: Command, globals: () => Globals): void {
+  image
+    .command('prune')
+    .description('Remove images without a tag that no container uses.')
+    .option('-a, --all', 'also images with a tag')
+    .option('-f, --force', "don't ask")
+    .option('--filter <filter>', 'until=TIME: only images made before (24h ago, 2026-01-31, seconds since the epoch)')
+    .action(async (options: { all?: boolean; force?: boolean; filter?: string }) => {
+      requireRoot();
+      const all = options.all === true;
+      const until = options.filter === undefined ? undefined : readUntil(options.filter, Date.now());
+      if (!options.force && !(await confirmed(all))) return;
+      const { root } = globals();
+      const before = storedBytes(root);
+      const removed = pruneImages(root, { all, until });
+      const lines = removed.flatMap(({ untagged, deleted }) => [
+        ...untagged.map((name) => `untagged: ${name}\n`),
+        ...deleted.map((digest) => `deleted: ${digest}\n`),
+      ]);
+      if (lines.length > 0) process.stdout.write(`Deleted Images:\n${lines.join('')}\n`);
+      process.stdout.write(`Total reclaimed space: ${humanSize(Math.max(0, before - storedBytes(root)))}\n`);
+    });
+}
+
+/** As docker asks; the end of standard input is a no. */
+async function confirmed(all: boolean): Promise<boolean> {
+  const what = all ? 'images without at least one container associated to them' : 'dangling images';
+  process.stdout.write(`WARNING! This will remove all ${what}.\nAre you sure you want to continue? [y/N] `);
+  const lines = createInterface({ input: process.stdin });
+  for await (const line of lines) {
+    lines.close();
+    return /^y(es)?$/i.test(line.trim());
+  }
+  return false;
+}

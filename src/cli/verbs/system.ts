@@ -1,0 +1,142 @@
+/** tinyctr system df: what takes room, in docker's columns. */
+import { type Command, Option } from 'commander';
+import { cleanup } from '../../engine/cleanup.ts';
+import {
+  type ContainerUsage,
+  type DiskUsage,
+  diskUsage,
+  type ImageUsage,
+  type Total,
+} from '../../engine/disk-usage.ts';
+import { formatColumns, humanAge, humanSize, imageRows } from '../../image/present.ts';
+import type { Globals } from '../globals.ts';
+import { requireRoot } from '../require.ts';
+
+export function define(program: Command, globals: () => Globals): void {
+  program
+    .command('system')
+    .description('About the store.')
+    .command('df')
+    .description('Show what images, their blobs and containers take, and what could be free.')
+    .option('-v, --verbose', 'each image and each container')
+    .addOption(new Option('--format <format>', 'how to print').choices(['table', 'json']).default('table'))
+    .action(async (options: { verbose?: boolean; format: string }) => {
+      requireRoot();
+      const { root, runRoot } = globals();
+      await cleanup(root, runRoot);
+      const usage = diskUsage(root, runRoot);
+      const json = options.format === 'json';
+      process.stdout.write(
+        options.verbose ? (json ? detailsJson : details)(usage) : (json ? summaryJson : summary)(usage),
+      );
+    });
+}
+
+type Row = Record<string, string>;
+
+function summaryRows({ totals }: DiskUsage): Row[] {
+  return [
+    totalRow('Images', totals.images),
+    totalRow('Blobs', totals.blobs),
+    totalRow('Containers', totals.containers),
+  ];
+}
+
+/** The keys of docker's own format. */
+function totalRow(type: string, { count, active, size, reclaimable }: Total): Row {
+  const share = size > 0 ? ` (${Math.floor((100 * reclaimable) / size)}%)` : '';
+  return {
+    Active: String(active),
+    Reclaimable: humanSize(reclaimable) + share,
+    Size: humanSize(size),
+    TotalCount: String(count),
+    Type: type,
+  };
+}
+
+function summary(usage: DiskUsage): string {
+  const columns = { TYPE: 'Type', TOTAL: 'TotalCount', ACTIVE: 'Active', SIZE: 'Size', RECLAIMABLE: 'Reclaimable' };
+  return table(columns, summaryRows(usage));
+}
+
+function summaryJson(usage: DiskUsage): string {
+  return summaryRows(usage)
+    .map((row) => `${JSON.stringify(row)}\n`)
+    .join('');
+}
+
+function imageRow({ image, shared, unique, containers }: ImageUsage): Row[] {
+  return imageRows([image]).map(({ repository, tag }) => ({
+    Containers: String(containers),
+    CreatedSince: humanAge(image.created, Date.now()),
+    ID: image.id.slice(0, 12),
+    Repository: repository,
+    SharedSize: humanSize(shared),
+    Size: humanSize(image.size),
+    Tag: tag,
+    UniqueSize: humanSize(unique),
+  }));
+}
+
+function containerRow({ container, running, size }: ContainerUsage): Row {
+  return {
+    Command: JSON.stringify(container.command.join(' ')),
+    CreatedSince: humanAge(container.created, Date.now()),
+    ID: container.id.slice(0, 12),
+    Image: container.imageName,
+    Names: container.name ?? '',
+    Size: humanSize(size),
+    Status: running ? 'Up' : container.ended ? `Exited (${container.ended.exitCode})` : 'Created',
+  };
+}
+
+function details({ images, blobs, containers }: DiskUsage): string {
+  const imageColumns = {
+    REPOSITORY: 'Repository',
+    TAG: 'Tag',
+    'IMAGE ID': 'ID',
+    CREATED: 'CreatedSince',
+    SIZE: 'Size',
+    'SHARED SIZE': 'SharedSize',
+    'UNIQUE SIZE': 'UniqueSize',
+    CONTAINERS: 'Containers',
+  };
+  const containerColumns = {
+    'CONTAINER ID': 'ID',
+    IMAGE: 'Image',
+    COMMAND: 'Command',
+    SIZE: 'Size',
+    CREATED: 'CreatedSince',
+    STATUS: 'Status',
+    NAMES: 'Names',
+  };
+  const blobRows = blobs.map(({ digest, size, images }) => ({
+    Digest: digest.slice('sha256:'.length, 'sha256:'.length + 12),
+    Images: String(images.length),
+    Size: humanSize(size),
+  }));
+  return [
+    `Images space usage:\n\n${table(imageColumns, images.flatMap(imageRow))}`,
+    `Blobs space usage:\n\n${table({ BLOB: 'Digest', SIZE: 'Size', IMAGES: 'Images' }, blobRows)}`,
+    `Containers space usage:\n\n${table(containerColumns, containers.map(containerRow))}`,
+  ].join('\n');
+}
+
+function detailsJson({ images, blobs, containers }: DiskUsage): string {
+  const document = {
+    Images: images.flatMap(imageRow),
+    Blobs: blobs.map(({ digest, size, images }) => ({
+      Digest: digest,
+      Images: images,
+      Size: humanSize(size),
+    })),
+    Containers: containers.map(containerRow),
+  };
+  return `${JSON.stringify(document)}\n`;
+}
+
+/** `columns`: keys of the rows by their headings. */
+function table(columns: Readonly<Record<string, string>>, rows: readonly Row[]): string {
+  const cells = rows.map((row) => Object.values(columns).map((key) => row[key] ?? ''));
+  return formatColumns([Object.keys(columns), ...cells]);
+}

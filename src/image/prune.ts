@@ -1,0 +1,51 @@
+/** `image prune`: removes images that nobody refers to any more. Host side. */
+import { ContainerError } from '../core/kernel/error.ts';
+import { type Image, listImages } from './records.ts';
+import { containersOf, type Removed, removeImage } from './remove.ts';
+
+export interface PruneOptions {
+  /** Also images that have a tag, as long as no container uses them. */
+  all: boolean;
+  /** Only images made before this moment, ms since the epoch. */
+  until?: number | undefined;
+}
+
+/** One Removed for each image that is gone. An image that a container uses stays. Throws ContainerError. */
+export function pruneImages(root: string, options: PruneOptions): Removed[] {
+  return pruned(root, options).flatMap((image) => {
+    try {
+      return removeImage(root, image.id, true);
+    } catch (error) {
+      // Since the list was made a container may have begun to use it, or somebody else has removed it.
+      if (error instanceof ContainerError && error.exitCode === 1) return [];
+      throw error;
+    }
+  });
+}
+
+function pruned(root: string, { all, until }: PruneOptions): Image[] {
+  const used = new Set(containersOf(root).map(({ image }) => image));
+  return listImages(root).filter(
+    ({ id, names, created }) =>
+      !used.has(id) &&
+      (all || names.every((name) => name.includes('@'))) &&
+      (until === undefined || Date.parse(created) < until),
+  );
+}
+
+const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** `--filter until=…`: 24h or 1h30m before `now`, seconds since the epoch, or a date. Throws ContainerError. */
+export function readUntil(filter: string, now: number): number {
+  const [, key, value = ''] = /^([^=]*)=(.*)$/.exec(filter) ?? [];
+  if (key !== 'until')
+    throw new ContainerError(`--filter ${JSON.stringify(filter)}: only until=TIME is understood here`);
+  if (/^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/.test(value))
+    return [...value.matchAll(/([0-9.]+)(ms|s|m|h)/g)].reduce((at, [, n, unit]) => at - Number(n) * UNITS[unit!]!, now);
+  const moment = /^[0-9]+(\.[0-9]+)?$/.test(value) ? Number(value) * 1000 : Date.parse(value);
+  if (Number.isNaN(moment))
+    throw new ContainerError(
+      `--filter until=${value}: write an age like 24h, a date like 2026-01-31T12:00:00Z, or seconds since the epoch`,
+    );
+  return moment;
+}
