@@ -1,4 +1,4 @@
-/* Import direction: cli, oci -> engine -> image, seccomp, explain, lifecycle, spec -> core; within core: container -> init, plan, spec, stage, host -> kernel. */
+/* Import direction: cli, oci -> engine -> image, seccomp, explain, lifecycle, spec -> core; registry -> core; within core: container -> init, plan, spec, stage, host -> kernel. */
 const only = (name, from, allowed, comment) => ({
   name,
   comment,
@@ -23,6 +23,12 @@ module.exports = {
     ),
     only('core', '^src/core/container', '^src/core', 'core imports nothing outside itself but ffi-rs'),
     only('image', '^src/image', '^src/(image|core)|node_modules/tar', 'image -> core'),
+    only(
+      'registry',
+      '^src/registry',
+      '^src/(registry|core|image/(reference|limits)\\.ts)|node_modules/undici',
+      'registry -> core, references and limits of images',
+    ),
     only('explain', '^src/explain', '^src/(explain|core)', 'explain -> core'),
     only('validation', '^src/spec', '^src/(spec|core/(spec|plan|kernel))', 'what is wrong with a config.json: pure'),
     only('lifecycle', '^src/lifecycle', '^src/(lifecycle|core)', 'lifecycle -> core'),
@@ -57,6 +63,12 @@ module.exports = {
       severity: 'error',
       from: { path: '^src', pathNot: '^src/image/tar/' },
       to: { path: 'node_modules/tar/' },
+    },
+    {
+      name: 'one-importer-undici',
+      severity: 'error',
+      from: { path: '^src', pathNot: '^src/registry/transport\\.ts$' },
+      to: { path: 'node_modules/undici' },
     },
     {
       name: 'commander-in-cli',

@@ -63,7 +63,7 @@ await build({
   platform: 'node',
   target: 'node20.19',
   supported: { 'dynamic-import': false }, // import() becomes require(): V8's compiled code has no module loader
-  external: ['ffi-rs', '@yuuang/*', 'pino', 'tar'], // commander goes in: it is needed at every start
+  external: ['ffi-rs', '@yuuang/*', 'pino', 'tar', 'undici'], // commander goes in: it is needed at every start
   define: { 'import.meta.filename': '__filename', 'import.meta.dirname': '__dirname' },
   // The file is the function that src/start.cjs calls, so that nothing has to be put around 360 kB of text at every start.
   banner: { js: '(function (exports, require, module, __filename, __dirname) {' },
