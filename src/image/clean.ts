@@ -2,11 +2,12 @@
 import { closeSync, existsSync, openSync, readdirSync, renameSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { O_DIRECTORY, O_RDONLY } from '../core/kernel/constants.ts';
+import { removeUnusedBlobs } from './blobs.ts';
 import { configsFolder, imagesFolder, layersFolder, namesFolder } from './layout.ts';
 import { tryLock, withStoreLock } from './lock.ts';
 import { listIds, listImages } from './records.ts';
 import { removeTree } from './unpack/remove-tree.ts';
-import { keptLayers, WORK_PREFIX } from './work.ts';
+import { keptBlobs, keptLayers, WORK_PREFIX } from './work.ts';
 
 /** A layer on its way out; a prefix that cleanStore knows. */
 const GONE_PREFIX = `${WORK_PREFIX}gone-`;
@@ -39,6 +40,11 @@ export function removeUnused(root: string): string[] {
   });
   removeClaimed(root, gone);
   return gone.map(({ name }) => name.slice(GONE_PREFIX.length));
+}
+
+/** Removes blobs without an image, also those that a failed pull left to be gone on with. Returns their digests. */
+export function cleanBlobs(root: string): string[] {
+  return existsSync(layersFolder(root)) ? withStoreLock(root, () => removeUnusedBlobs(root, keptBlobs(root))) : [];
 }
 
 /** A folder to be removed, locked by this process so that no other removes it as well. */

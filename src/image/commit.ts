@@ -7,18 +7,24 @@ import { join } from 'node:path';
 import { readImageDocument } from './config.ts';
 import { configsFolder, ensureStore, imageFile, layerName, nameFile, writeWhole } from './layout.ts';
 import { withStoreLock } from './lock.ts';
-import type { Image, ImageRecord, LayerRecord } from './records.ts';
+import { type BlobRecord, findImage, type Image, type ImageRecord, type LayerRecord } from './records.ts';
 import { familiarName, type Reference } from './reference.ts';
 
-/** `configuration` is the document byte by byte; `content` its layers in order, each kept by the caller's Work. */
+/**
+ * `configuration` is the document byte by byte; `content` its layers in order, `manifest` what it came by: all kept by the
+ * caller's Work. An image that came by a manifest before stays what that manifest says.
+ */
 export function commitImage(
   root: string,
   configuration: Buffer,
   content: LayerRecord[],
   references: readonly Reference[],
+  manifest?: BlobRecord,
 ): Image {
   ensureStore(root);
-  const record = makeRecord(configuration, content);
+  const made = makeRecord(configuration, content, manifest);
+  const old = manifest ? undefined : findImage(root, made.id);
+  const record = old?.manifest ? { ...made, content: old.content, manifest: old.manifest } : made;
   withStoreLock(root, () => {
     writeWhole(join(configsFolder(root), record.id), configuration);
     writeWhole(imageFile(root, record.id), `${JSON.stringify(record, null, 2)}\n`);
@@ -27,7 +33,7 @@ export function commitImage(
   return { ...record, names: references.map(familiarName) };
 }
 
-function makeRecord(configuration: Buffer, content: LayerRecord[]): ImageRecord {
+function makeRecord(configuration: Buffer, content: LayerRecord[], manifest: BlobRecord | undefined): ImageRecord {
   const { config, architecture, variant, os, created } = readImageDocument(configuration, "the image's configuration");
   const record: ImageRecord = {
     id: createHash('sha256').update(configuration).digest('hex'),
@@ -40,6 +46,7 @@ function makeRecord(configuration: Buffer, content: LayerRecord[]): ImageRecord 
     content,
   };
   if (variant !== undefined) record.variant = variant;
+  if (manifest) record.manifest = manifest;
   return record;
 }
 

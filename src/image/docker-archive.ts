@@ -27,6 +27,7 @@ function readItem(files: SavedFiles, item: Record<string, unknown>): SavedImage 
     throw new ContainerError(`${WHERE} has ${layers.length} layers, where at most ${limits.layers} are allowed`);
   return {
     configuration: readConfiguration(files, asString(item.Config, WHERE, 'Config')),
+    documents: [],
     layers: layers.map((file) => ({ file })),
     references: asStrings(item.RepoTags ?? [], WHERE, 'RepoTags').map(parseReference),
   };

@@ -8,8 +8,8 @@ import type { ImageConfig } from './config.ts';
 import { hostPlatform, type Platform } from './platform.ts';
 import type { Image } from './records.ts';
 import { parseReference, type Reference } from './reference.ts';
+import { takeLayer } from './take-layer.ts';
 import { archiveDirectory } from './tar/walk.ts';
-import { unpackLayer } from './unpack/layer.ts';
 import { withWork } from './with-work.ts';
 
 /** Large reads keep the event loop's share small. */
@@ -42,11 +42,8 @@ export async function imageFromArchive(
   references: readonly Reference[],
 ): Promise<Image> {
   return await withWork(root, async (work) => {
-    const tree = work.newTree();
-    const { diffId, size, blob } = await unpackLayer(archive, tree);
-    if (blob.size === 0) throw new ContainerError('there is nothing to import: the input is empty');
-    work.publish(tree, diffId);
-    return commitImage(root, makeConfiguration(parts, diffId), [{ diffId, size }], references);
+    const layer = await takeLayer(work, archive);
+    return commitImage(root, makeConfiguration(parts, layer.diffId), [layer], references);
   });
 }
 

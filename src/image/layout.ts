@@ -21,6 +21,11 @@ export function configsFolder(root: string): string {
   return join(root, 'configs');
 }
 
+/** The folder of archives and manifests as they came, named by their SHA-256; blobs.ts says what else is in it. */
+export function blobsFolder(root: string): string {
+  return join(root, 'blobs', 'sha256');
+}
+
 /** The folder of names: one directory per repository, in it :<tag> or @<digest>, each a file that holds an image id. */
 export function namesFolder(root: string): string {
   return join(root, 'names');
@@ -33,6 +38,11 @@ export function nameFile(root: string, reference: Reference): string {
 
 export function imageFile(root: string, id: string): string {
   return join(imagesFolder(root), `${id}.json`);
+}
+
+/** The 64 hex digits of a digest: the name of a blob's file. */
+export function hexOf(digest: string): string {
+  return digest.slice('sha256:'.length);
 }
 
 /** The folder of the layer whose archive has this digest: its first 32 hex digits keep overlayfs's options short. */
@@ -50,7 +60,7 @@ export function ensureStore(root: string): void {
   if (stat.uid !== process.getuid?.())
     throw new ContainerError(`${root} belongs to user ${stat.uid}, but this is user ${process.getuid?.()}`);
   if ((stat.mode & 0o077) !== 0) chmodSync(root, PRIVATE);
-  for (const folder of [layersFolder, imagesFolder, configsFolder, namesFolder])
+  for (const folder of [layersFolder, imagesFolder, configsFolder, blobsFolder, namesFolder])
     mkdirSync(folder(root), { recursive: true, mode: PRIVATE });
 }
 

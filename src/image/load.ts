@@ -1,12 +1,13 @@
 /** `load`: images that another tool has saved, with all their layers, names and configuration. Host side. */
 import { ContainerError } from '../core/kernel/error.ts';
+import { digestOf, writeDocumentBlob } from './blobs.ts';
 import { commitImage } from './commit.ts';
 import { readImageDocument } from './config.ts';
 import { readDockerArchive } from './docker-archive.ts';
 import { readOciLayout, type SavedImage } from './oci-layout.ts';
-import { type Image, type LayerRecord, listImages } from './records.ts';
+import type { Image, LayerRecord } from './records.ts';
 import { openSaved, type SavedFiles } from './saved-files.ts';
-import { unpackLayer } from './unpack/layer.ts';
+import { knownLayer, type Promised, takeLayer } from './take-layer.ts';
 import { withWork } from './with-work.ts';
 import type { Work } from './work.ts';
 
@@ -37,43 +38,13 @@ async function loadOne(root: string, work: Work, files: SavedFiles, saved: Saved
   const { diffIds } = readImageDocument(saved.configuration, "the image's configuration");
   if (diffIds.length !== saved.layers.length)
     throw new ContainerError(`the image has ${saved.layers.length} layers, but its configuration ${diffIds.length}`);
+  work.keepBlobs(saved.documents.map(digestOf));
+  for (const document of saved.documents) writeDocumentBlob(root, document);
   const content: LayerRecord[] = [];
-  for (const [i, layer] of saved.layers.entries()) {
+  for (const [i, { file, blob }] of saved.layers.entries()) {
     const what = `layer ${i + 1} of ${diffIds.length}`;
-    const { size } =
-      knownLayer(root, work, diffIds[i]!) ?? (await unpackVerified(work, files, layer, diffIds[i]!, what));
-    content.push({ diffId: diffIds[i]!, size, ...(layer.blob && { blob: layer.blob }) });
+    const promised: Promised = { what, diffId: diffIds[i]!, ...(blob && { blob }) };
+    content.push(knownLayer(root, work, promised) ?? (await takeLayer(work, files.stream(file), promised)));
   }
-  return commitImage(root, saved.configuration, content, saved.references);
-}
-
-/** A layer that the store has already, for another image or from a moment ago. */
-function knownLayer(root: string, work: Work, diffId: string): { size: number } | undefined {
-  if (!work.keep(diffId)) return undefined;
-  return listImages(root)
-    .flatMap((image) => image.content)
-    .find((layer) => layer.diffId === diffId);
-}
-
-async function unpackVerified(
-  work: Work,
-  files: SavedFiles,
-  { file, blob }: SavedImage['layers'][number],
-  diffId: string,
-  what: string,
-): Promise<{ size: number }> {
-  const tree = work.newTree();
-  const unpacked = await unpackLayer(files.stream(file), tree).catch((error) => {
-    if (!(error instanceof ContainerError)) throw error;
-    throw new ContainerError(`${what}: ${error.message}`, { hint: error.hint, cause: error.cause });
-  });
-  if (blob && (unpacked.blob.digest !== blob.digest || unpacked.blob.size !== blob.size))
-    throw damaged(what, 'manifest', blob.digest, unpacked.blob.digest);
-  if (unpacked.diffId !== diffId) throw damaged(what, 'configuration', diffId, unpacked.diffId);
-  work.publish(tree, diffId);
-  return unpacked;
-}
-
-function damaged(what: string, who: string, expected: string, actual: string): ContainerError {
-  return new ContainerError(`${what} is damaged: its digest is ${actual}, where the ${who} says ${expected}`);
+  return commitImage(root, saved.configuration, content, saved.references, saved.manifest);
 }

@@ -9,14 +9,22 @@ import type { ImageConfig } from './config.ts';
 import { imageFile, imagesFolder, nameFile, namesFolder, readdirIfThere, readIfThere } from './layout.ts';
 import { familiarName, parseReference, type Reference } from './reference.ts';
 
+/** A blob as a registry's manifest has it. */
+export interface BlobRecord {
+  digest: string;
+  /** Bytes. */
+  size: number;
+  mediaType: string;
+}
+
 /** One layer of an image's manifest; an image may have the same layer twice. */
 export interface LayerRecord {
   /** Of the archive without compression. */
   diffId: string;
   /** Bytes of the files in it. */
   size: number;
-  /** The blob it came as, when it came as one that a manifest named: what a registry knows it by. */
-  blob?: { digest: string; size: number; mediaType: string };
+  /** The archive it came as: what a registry knows it by. The file is in the store (blobs.ts). */
+  blob?: BlobRecord;
 }
 
 /** images/<id>.json. */
@@ -35,6 +43,11 @@ export interface ImageRecord {
   layers: string[];
   /** The layers as the configuration lists them, lowest first. */
   content: LayerRecord[];
+  /**
+   * The manifest it came by, when it came by one: what is pushed again byte by byte. A name with a digest may mean an index
+   * that led to it. Both are blobs of the store.
+   */
+  manifest?: BlobRecord;
 }
 
 export interface Image extends ImageRecord {

@@ -2,12 +2,13 @@
 import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ContainerError } from '../core/kernel/error.ts';
+import { blobsOfImage, removeUnusedBlobs } from './blobs.ts';
 import { removeUnused } from './clean.ts';
 import { configsFolder, imageFile, nameFile, namesFolder, readdirIfThere, readIfThere } from './layout.ts';
 import { withStoreLock } from './lock.ts';
 import { findImage, type Image, listNames } from './records.ts';
 import { familiarName, parseReference, type Reference } from './reference.ts';
-import { Work } from './work.ts';
+import { keptBlobs, Work } from './work.ts';
 
 /** What `rmi` did, in docker's words: names, and digests of the image and its layers. */
 export interface Removed {
@@ -41,8 +42,10 @@ function removeWithin(root: string, reference: string, force: boolean): Removed 
     );
     const isLast = going.length === names.length;
     if (isLast) refuseWhileUsed(root, image, reference);
+    const blobs = blobsOfImage(image, names);
     for (const name of going) removeName(root, name);
     if (isLast) removeRecord(root, image.id);
+    removeUnusedBlobs(root, keptBlobs(root), blobs);
     return { untagged: going.map(familiarName), deleted: isLast ? [`sha256:${image.id}`] : [], content: image.content };
   });
   const layers = removed.deleted.length > 0 ? removeUnused(root) : [];

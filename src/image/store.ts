@@ -6,7 +6,6 @@ import { ContainerError } from '../core/kernel/error.ts';
 import { findImage, type Image } from './records.ts';
 import { familiarName, familiarRepository, parseReference } from './reference.ts';
 
-export { cleanStore } from './clean.ts';
 export { layersFolder } from './layout.ts';
 export { findImage, type Image };
 

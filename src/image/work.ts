@@ -7,21 +7,32 @@ import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, wr
 import { join } from 'node:path';
 import { randomHex } from '../core/host/random.ts';
 import { O_DIRECTORY, O_RDONLY } from '../core/kernel/constants.ts';
-import { ensureStore, layerName, layersFolder, readdirIfThere } from './layout.ts';
+import { blobFile, type FoundLayer, hasBlob, writeFoundLayer } from './blobs.ts';
+import { ensureStore, hexOf, layerName, layersFolder, readdirIfThere } from './layout.ts';
 import { tryLock, withStoreLock } from './lock.ts';
 import { removeTree } from './unpack/remove-tree.ts';
 
 export const WORK_PREFIX = 'tmp-';
 const KEEP_PREFIX = 'keep-';
+const KEEP_BLOB_PREFIX = 'blob-';
 
 /**
  * Layers that a live process needs although no image has them yet: an empty file keep-<layer> in its folder. Whoever
  * removes unused layers looks for these, with the store's lock.
  */
 export function keptLayers(root: string): string[] {
+  return marks(root, KEEP_PREFIX);
+}
+
+/** The digests of blobs that a live process needs, or is about to fetch: files blob-<64 hex> in its folder. */
+export function keptBlobs(root: string): string[] {
+  return marks(root, KEEP_BLOB_PREFIX).map((hex) => `sha256:${hex}`);
+}
+
+function marks(root: string, prefix: string): string[] {
   const folders = readdirSync(layersFolder(root)).filter((name) => /^tmp-[0-9]+-/.test(name));
   const files = folders.flatMap((name) => readdirIfThere(join(layersFolder(root), name)));
-  return files.filter((name) => name.startsWith(KEEP_PREFIX)).map((name) => name.slice(KEEP_PREFIX.length));
+  return files.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
 }
 
 export class Work {
@@ -64,11 +75,24 @@ export class Work {
     });
   }
 
-  /** Puts a complete, verified tree in its place and keeps it. Somebody else may have been faster: theirs is the same. */
-  publish(tree: string, diffId: string): void {
-    const place = join(layersFolder(this.#root), layerName(diffId));
+  /** Blobs, there or about to come, that stay until this work is closed or an image refers to them. */
+  keepBlobs(digests: readonly string[]): void {
     withStoreLock(this.#root, () => {
-      this.#mark(diffId);
+      for (const digest of digests) writeFileSync(this.path(KEEP_BLOB_PREFIX + hexOf(digest)), '');
+    });
+  }
+
+  /**
+   * Puts a complete, verified tree and the archive that it came from in their places, and keeps both. Somebody else may have
+   * been faster: theirs is the same.
+   */
+  publish(tree: string, layer: FoundLayer, archive: { path: string; digest: string }): void {
+    const place = join(layersFolder(this.#root), layerName(layer.diffId));
+    withStoreLock(this.#root, () => {
+      this.#mark(layer.diffId);
+      writeFileSync(this.path(KEEP_BLOB_PREFIX + hexOf(archive.digest)), '');
+      if (!hasBlob(this.#root, archive.digest)) renameSync(archive.path, blobFile(this.#root, archive.digest));
+      writeFoundLayer(this.#root, archive.digest, layer);
       if (!existsSync(place)) renameSync(tree, place);
     });
   }

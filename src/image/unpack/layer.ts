@@ -6,7 +6,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ContainerError } from '../../core/kernel/error.ts';
-import { MAGIC_BYTES, makeDecompressor } from '../compression.ts';
+import { detectCompression, MAGIC_BYTES, makeDecompressor } from '../compression.ts';
 import { limits as defaultLimits, type Limits } from '../limits.ts';
 import { Feed } from '../tar/feed.ts';
 import { ArchiveError } from '../tar/header.ts';
@@ -21,6 +21,8 @@ export interface UnpackedLayer {
   diffId: string;
   /** Of the bytes as they came: what a manifest has. */
   blob: { digest: string; size: number };
+  /** How it was compressed: gzip or zstd. */
+  compression: string | undefined;
   /** Bytes of the files. */
   size: number;
 }
@@ -60,7 +62,7 @@ export async function decompress(
   source: AsyncIterable<Buffer>,
   take: (chunk: Buffer) => void,
   limits: Limits = defaultLimits,
-): Promise<{ raw: Meter; plain: Meter }> {
+): Promise<{ raw: Meter; plain: Meter; compression: string | undefined }> {
   const raw = new Meter();
   const metered = meter(source, raw);
   const start = await firstBytes(metered);
@@ -85,7 +87,7 @@ export async function decompress(
   } catch (error) {
     throw damagedStream(error);
   }
-  return { raw, plain };
+  return { raw, plain, compression: detectCompression(start) };
 }
 
 async function* meter(source: AsyncIterable<Buffer>, raw: Meter): AsyncGenerator<Buffer> {
@@ -127,9 +129,10 @@ export async function unpackLayer(
   const writer = new TreeWriter(folder);
   try {
     const feed = new Feed(readArchive(writer, limits));
-    const { raw, plain } = await decompress(source, (chunk) => feed.write(chunk), limits);
+    const { raw, plain, compression } = await decompress(source, (chunk) => feed.write(chunk), limits);
     feed.end();
-    return { diffId: plain.digest(), blob: { digest: raw.digest(), size: raw.bytes }, size: writer.size };
+    const blob = { digest: raw.digest(), size: raw.bytes };
+    return { diffId: plain.digest(), blob, compression, size: writer.size };
   } catch (error) {
     throw error instanceof ArchiveError ? new ContainerError(error.message) : error;
   } finally {

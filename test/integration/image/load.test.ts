@@ -336,7 +336,7 @@ describe('OCI layouts', needs({ root: true }), () => {
         const config = layout.blob(configOf([lower]), `${OCI}.config.v1+json`);
         return layout.index(layout.blob(json({ config, layers: [foreign] }), `${OCI}.manifest.v1+json`));
       },
-      "can't be unpacked",
+      'foreign layer',
     ],
     [
       'indexes without end',
