@@ -33,6 +33,14 @@ export function errorLines(error: unknown, debug: boolean): string[] {
   return lines;
 }
 
+/** The same error with other words in front. */
+export function prefixed(prefix: string, error: unknown): Error {
+  if (error instanceof UsageError) return new UsageError(error.problems.map((problem) => prefix + problem));
+  const message = prefix + sentence(error);
+  if (!(error instanceof ContainerError)) return new ContainerError(message, { cause: error });
+  return Object.assign(new ContainerError(message, error), error.cause === undefined ? {} : { cause: error.cause });
+}
+
 /** The same facts as data; of two in the chain the outer one counts. */
 export function errorFields(error: unknown): Record<string, unknown> {
   const fields: Record<string, unknown> = {};

@@ -4,6 +4,7 @@ import { constants as os } from 'node:os';
 import { type ExitStatus, sendSignal, waitForExit } from '../core/host/child.ts';
 import { isTerminal, pipe, setBlocking } from '../core/host/terminal.ts';
 import type { HostFd } from '../core/stage/stage.ts';
+import type { Relay } from './relay.ts';
 
 export interface Stdio {
   /** What the container gets as 0, 1 and 2. */
@@ -12,8 +13,8 @@ export interface Stdio {
   handOver(): Promise<void>;
   /** Closes what was opened: the container never ran. */
   discard(): void;
-  /** Resolves when all that the container wrote has been passed on. */
-  drained(): Promise<void>;
+  /** Resolves when all that the container wrote has been passed on; with `idleMs`, also when nothing came for so long. */
+  drained(idleMs?: number): Promise<void>;
 }
 
 /**
@@ -34,14 +35,15 @@ function passOn(fd: number): HostFd {
 export function openStdio(interactive: boolean): Stdio {
   const opened: number[] = [];
   const ours: number[] = [];
-  const relays: ((relay: typeof import('./relay.ts')) => Promise<void>)[] = [];
+  const inputs: ((relay: typeof import('./relay.ts')) => void)[] = [];
+  const outputs: ((relay: typeof import('./relay.ts')) => Relay)[] = [];
   let stopInput = () => {};
   const output = (fd: 1 | 2): HostFd => {
     if (!needsRelay(fd)) return passOn(fd);
     const [readEnd, writeEnd] = pipe();
     opened.push(writeEnd);
     ours.push(readEnd);
-    relays.push(({ relayOutput }) => relayOutput(readEnd, fd === 1 ? process.stdout : process.stderr));
+    outputs.push(({ relayOutput }) => relayOutput(readEnd, fd === 1 ? process.stdout : process.stderr));
     return writeEnd;
   };
   const input = (): HostFd => {
@@ -54,27 +56,28 @@ export function openStdio(interactive: boolean): Stdio {
     const [readEnd, writeEnd] = pipe();
     opened.push(readEnd);
     ours.push(writeEnd);
-    relays.push(async ({ relayInput }) => {
+    inputs.push(({ relayInput }) => {
       stopInput = relayInput(writeEnd);
     });
     return readEnd;
   };
   const fds: Stdio['fds'] = [input(), output(1), output(2)];
-  let running: Promise<void>[] = [];
+  let running: Relay[] = [];
   return {
     fds,
     async handOver() {
       for (const fd of opened) closeSync(fd);
-      if (relays.length === 0) return;
+      if (inputs.length + outputs.length === 0) return;
       const relay = await import('./relay.ts');
-      running = relays.map((start) => start(relay));
+      for (const start of inputs) start(relay);
+      running = outputs.map((start) => start(relay));
     },
     discard() {
       for (const fd of [...opened, ...ours]) closeSync(fd);
     },
-    async drained() {
+    async drained(idleMs) {
       stopInput();
-      await Promise.all(running);
+      await Promise.all(running.map((relay) => relay.drained(idleMs)));
     },
   };
 }
@@ -83,14 +86,14 @@ export function openStdio(interactive: boolean): Stdio {
 const forwarded = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGTERM', 'SIGCONT', 'SIGALRM'] as const;
 
 /**
- * Waits for the container, forwarding signals meanwhile. Process 1 ignores signals it has no handler for, so the third
+ * Waits for the process, forwarding signals meanwhile. Process 1 ignores signals it has no handler for, so the third
  * SIGINT or SIGTERM kills it.
  */
-export async function superviseForeground(pidfd: HostFd): Promise<ExitStatus> {
+export async function superviseForeground(pidfd: HostFd, isFirst = true): Promise<ExitStatus> {
   let insisted = 0;
   const handlers = forwarded.map((name) => {
     const handler = () => {
-      if ((name === 'SIGINT' || name === 'SIGTERM') && ++insisted === 3) {
+      if (isFirst && (name === 'SIGINT' || name === 'SIGTERM') && ++insisted === 3) {
         writeSync(2, 'tinyctr: the third signal: the container ignores it as process 1 may, so it is killed\n');
         sendSignal(pidfd, os.signals.SIGKILL);
       } else sendSignal(pidfd, os.signals[name]);

@@ -8,12 +8,23 @@ import { ReadStream } from 'node:tty';
 import { makeRaw, setBlocking, setWindowSize, windowSize } from '../core/host/terminal.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 
-/** Resolves when the container's end is closed. Owns `readEnd`. */
-export function relayOutput(readEnd: HostFd, sink: NodeJS.WriteStream): Promise<void> {
+export interface Relay {
+  /** Resolves when the container's end is closed; with `idleMs`, also when nothing has come for so long. */
+  drained(idleMs?: number): Promise<void>;
+}
+
+/** Owns `readEnd`. */
+export function relayOutput(readEnd: HostFd, sink: NodeJS.WriteStream): Relay {
   const source = new Socket({ fd: readEnd, readable: true, writable: false });
   sink.once('error', () => source.destroy()); // EPIPE: nobody reads this any more, and the container is to notice
   source.pipe(sink, { end: false });
-  return new Promise((resolve) => source.once('close', () => resolve()));
+  const closed = new Promise<void>((resolve) => source.once('close', () => resolve()));
+  return {
+    drained(idleMs) {
+      if (idleMs !== undefined) source.setTimeout(idleMs, () => source.isPaused() || source.destroy());
+      return closed;
+    },
+  };
 }
 
 /** Owns `writeEnd`. Returns a function that lets go of standard input. */

@@ -14,8 +14,11 @@ import { StageGone } from '../core/stage/stage.ts';
 import { findExecFault } from './exec.ts';
 import { explainPivotRoot, explainProc } from './mount.ts';
 
+/** What of a plan explains a failure; for exec there is only the process. */
+type Planned = Pick<Plan, 'process'> & Partial<Pick<Plan, 'mounts' | 'cgroup'>>;
+
 /** `hostPid` is the stage's, a child of this process that was not reaped yet, or 0 if there is none. Never throws. */
-export function explainFailure(error: unknown, plan: Plan, hostPid: number): unknown {
+export function explainFailure(error: unknown, plan: Planned, hostPid: number): unknown {
   return ifReadable(() => explain(error, plan, hostPid)) ?? error;
 }
 
@@ -28,7 +31,7 @@ function ifReadable<T>(read: () => T): T | undefined {
   }
 }
 
-function explain(error: unknown, plan: Plan, hostPid: number): ContainerError | undefined {
+function explain(error: unknown, plan: Planned, hostPid: number): ContainerError | undefined {
   if (error instanceof StageGone) return explainEnd(error, plan, hostPid);
   if (!(error instanceof SyscallError)) return error instanceof Error ? explain(error.cause, plan, hostPid) : undefined;
   const { syscall: name } = error.facts;
@@ -41,7 +44,7 @@ function explain(error: unknown, plan: Plan, hostPid: number): ContainerError | 
 }
 
 /** Exit code 127 for what is not there, 126 for what can't be executed, as docker has it. */
-function explainExec(error: SyscallError, plan: Plan, hostPid: number): ContainerError {
+function explainExec(error: SyscallError, plan: Planned, hostPid: number): ContainerError {
   const quoted = /^execve\(("(?:[^"\\]|\\.)*")/.exec(error.facts.call)![1]!;
   const fault = ifReadable(() => findExecFault(JSON.parse(quoted), error.code, plan.process.cwd, hostPid));
   return new ContainerError(`exec: ${quoted}: ${errnoText(error.facts.errno)}${fault ? `: ${fault.text}` : ''}`, {
@@ -52,7 +55,7 @@ function explainExec(error: SyscallError, plan: Plan, hostPid: number): Containe
 }
 
 /** Source: getrlimit(2), EPERM. */
-function explainRlimit(error: SyscallError, plan: Plan, hostPid: number): ContainerError | undefined {
+function explainRlimit(error: SyscallError, plan: Planned, hostPid: number): ContainerError | undefined {
   const lines = readFileSync(`/proc/${hostPid}/limits`, 'utf8').split('\n'); // a heading, then in the order of the numbers
   const mostFiles = Number(readFileSync('/proc/sys/fs/nr_open', 'utf8'));
   for (const [index, { name, resource, hard }] of plan.process.rlimits.entries()) {
@@ -77,7 +80,7 @@ const SIGKILL = 9;
 const SIGSYS = 31;
 
 /** What killed the stage; it stays to be reaped. Source: waitid(2), WNOWAIT. */
-function explainEnd(error: StageGone, plan: Plan, hostPid: number): ContainerError | undefined {
+function explainEnd(error: StageGone, plan: Planned, hostPid: number): ContainerError | undefined {
   const info = Buffer.alloc(SIGINFO_SIZE);
   syscall('waitid', [P_PID, hostPid, info, WEXITED | WNOWAIT, null]);
   const { exited, status: signal } = readChildStatus(info);
@@ -92,10 +95,10 @@ function explainEnd(error: StageGone, plan: Plan, hostPid: number): ContainerErr
 }
 
 /** If the cgroup's memory.events counts what the kernel does at the limit. Source: the kernel's cgroup-v2.rst. */
-function explainMemory(error: unknown, plan: Plan, count: RegExp): ContainerError | undefined {
-  const limit = plan.cgroup.files.find(({ file }) => file === 'memory.max');
-  const proof = limit && count.exec(readFileSync(`${cgroupRoot()}${plan.cgroup.path}/memory.events`, 'utf8'));
-  if (!proof) return undefined;
+function explainMemory(error: unknown, { cgroup }: Planned, count: RegExp): ContainerError | undefined {
+  const limit = cgroup?.files.find(({ file }) => file === 'memory.max');
+  const proof = cgroup && limit && count.exec(readFileSync(`${cgroupRoot()}${cgroup.path}/memory.events`, 'utf8'));
+  if (!limit || !proof) return undefined;
   return new ContainerError(`the memory limit of ${limit.value} bytes is too small to start anything`, {
     specPointer: '/linux/resources/memory/limit',
     hint: `the limit was hit (memory.events: ${proof[0]}); give at least 6m`,

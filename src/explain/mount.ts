@@ -68,9 +68,13 @@ export function pivotRootFault(
 }
 
 /** For EPERM of fsmount(2). Undefined unless it was a procfs that was to be mounted. */
-export function explainProc(error: SyscallError, plan: Plan, pid: number): ContainerError | undefined {
+export function explainProc(
+  error: SyscallError,
+  plan: Partial<Pick<Plan, 'mounts'>>,
+  pid: number,
+): ContainerError | undefined {
   const { step } = error.facts;
-  const mount = plan.mounts.find(({ target }) => step === `mount ${target}`);
+  const mount = plan.mounts?.find(({ target }) => step === `mount ${target}`);
   const proc = mount?.kind === 'filesystem' ? mount.fstype === 'proc' : step === 'proc';
   const fault = proc ? procFault(readMountinfo(pid)) : undefined;
   const more = { specPointer: mount?.specPointer, cause: error };

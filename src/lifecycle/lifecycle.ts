@@ -39,13 +39,26 @@ export type Status = 'creating' | 'created' | 'running' | 'paused' | 'stopped';
 
 /** In ticks since boot; '' for a process that is gone or only waits to be reaped. Source: proc_pid_stat(5), fields 3 and 22. */
 export function startTime(pid: number): string {
+  const fields = statFields(pid);
+  return fields === undefined || fields[0] === 'Z' || fields[0] === 'X' ? '' : fields[19]!;
+}
+
+/** From the third on. Source: proc_pid_stat(5). */
+function statFields(pid: number): string[] | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return fields[0] === 'Z' || fields[0] === 'X' ? '' : fields[19]!;
+    return text.slice(text.lastIndexOf(')') + 2).split(' ');
   } catch {
-    return '';
+    return undefined;
   }
+}
+
+const PF_EXITING = 4;
+
+/** Nobody can enter it any more: it has ended, or is about to. A first process waits at its end for all of its pid namespace. */
+export function isEnding({ pid, startTime: started }: ContainerState): boolean {
+  const fields = statFields(pid);
+  return fields === undefined || fields[19] !== started || (Number(fields[6]) & PF_EXITING) !== 0;
 }
 
 /** `folder` is the container's below the root. */

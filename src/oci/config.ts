@@ -56,7 +56,7 @@ function readConfig(file: string): string {
 }
 
 /** Fields that are null are fields that are not there: Go writes them. */
-function parseJson(text: string, file: string): unknown {
+export function parseJson(text: string, file: string): unknown {
   try {
     return JSON.parse(text, (_key, value) => (value === null ? undefined : value));
   } catch (error) {
@@ -77,7 +77,7 @@ function findRoot(path: string): string {
 }
 
 /** What can't be given is left out with a warning (config.md: capabilities); an ambient one must be inheritable as well. */
-function grantable(wanted: Capabilities, permitted: bigint, warn: Warn): Capabilities {
+export function grantable(wanted: Capabilities, permitted: bigint, warn: Warn): Capabilities {
   const reasons = new Map<string, string>();
   const can = (name: string, set: keyof Capabilities): boolean => {
     const number = (capabilityNames as readonly string[]).indexOf(name);

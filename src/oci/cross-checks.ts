@@ -58,7 +58,7 @@ function sysctlFaults(name: string, types: readonly string[]): Fault[] {
 }
 
 /** The planner's own sentence, with its pointer. */
-function plannerFaults(plan: () => unknown): Fault[] {
+export function plannerFaults(plan: () => unknown): Fault[] {
   try {
     plan();
     return [];

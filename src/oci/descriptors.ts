@@ -40,8 +40,24 @@ export interface ConsoleSocket {
   send(master: HostFd): void;
 }
 
+/** A terminal outlives the caller only if somebody else gets its master end. */
+export function consoleFor(terminal: boolean, leave: boolean, path: string | undefined): ConsoleSocket | undefined {
+  if (terminal && leave && path === undefined)
+    throw new ContainerError('process.terminal is true: a process that is not attended needs --console-socket', {
+      specPointer: '/process/terminal',
+    });
+  if (!(terminal && leave) && path !== undefined)
+    throw new ContainerError(
+      leave
+        ? '--console-socket is there, but process.terminal is not true'
+        : '--console-socket is for a process that nobody attends: it goes with --detach',
+      { specPointer: '/process/terminal' },
+    );
+  return path === undefined ? undefined : connectConsole(path);
+}
+
 /** Connected before anything is made: nobody there is an error at once. */
-export function connectConsole(path: string): ConsoleSocket {
+function connectConsole(path: string): ConsoleSocket {
   const socket = syscall('socket', [k.AF_UNIX, k.SOCK_STREAM | k.SOCK_CLOEXEC, 0]) as HostFd;
   const name = Buffer.from(path);
   if (name.length > 107) throw new ContainerError(`--console-socket ${path} is longer than the 107 bytes of unix(7)`);

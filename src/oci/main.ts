@@ -18,6 +18,7 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   kill: { summary: 'send a signal to a container', load: () => import('./verbs/kill.ts') },
   delete: { summary: 'delete what a stopped container holds', load: () => import('./verbs/delete.ts') },
   list: { summary: 'list containers', load: () => import('./verbs/list.ts') },
+  exec: { summary: 'execute a program in a container that is there', load: () => import('./verbs/exec.ts') },
   ps: { summary: 'list the processes of a container', load: () => import('./verbs/ps.ts') },
   pause: { summary: 'stop all processes of a container', load: () => import('./verbs/pause.ts') },
   resume: { summary: 'let the processes of a paused container go on', load: () => import('./verbs/resume.ts') },
@@ -25,7 +26,7 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
 };
 
 /** Verbs of runc that are refused by name. */
-const later = ['exec', 'update', 'events', 'features', 'checkpoint', 'restore'];
+const later = ['update', 'events', 'features', 'checkpoint', 'restore'];
 /** Global options of runc and crun that are refused by name. */
 const refused = ['--systemd-cgroup', '--rootless <when>', '--criu <path>', '--cgroup-manager <name>'];
 
@@ -85,7 +86,7 @@ async function main(args: string[]): Promise<void> {
     else for (const [name, { summary }] of Object.entries(verbs)) program.command(name).summary(summary);
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
-    process.exitCode = 1;
+    process.exitCode ||= 1;
     if (!(error instanceof CommanderError)) printError(error, globals());
     else if (error.exitCode === 0) process.exitCode = 0;
     else if (error.code !== 'commander.help')

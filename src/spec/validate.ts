@@ -213,3 +213,10 @@ export function validateSpec(value: unknown): Findings {
   config(value, '', findings);
   return findings;
 }
+
+/** The same for a process.json: what clients give to `exec`. Its pointers begin with /process. */
+export function validateProcess(value: unknown): Findings {
+  const findings: Findings = { faults: [], unknown: [], ignored: [] };
+  process(value, '/process', findings);
+  return findings;
+}

@@ -6,21 +6,7 @@ import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import type { Spec } from '../../src/core/spec/types.ts';
 import { needs } from '../support/need.ts';
 import { Engine, mountsBelow, readIfThere, runProgram, until } from '../support/tinyctr.ts';
-import { Runtime } from './oci-support.ts';
-
-/** Takes one descriptor from a unix socket and prints what comes from it. */
-const terminalClient = `
-import os, socket, sys
-server = socket.socket(socket.AF_UNIX)
-server.bind(sys.argv[1])
-server.listen()
-master = socket.recv_fds(server.accept()[0], 100, 1)[1][0]
-while True:
-    try:
-        sys.stdout.write(os.read(master, 4096).decode())
-    except OSError:
-        break
-`;
+import { Runtime, terminalClient } from './oci-support.ts';
 
 const sleep = 'while :; do sleep 0.05; done';
 
@@ -53,7 +39,7 @@ describe('tinyctr-oci', needs({ root: true }), () => {
     test.each([
       [['--systemd-cgroup', 'list'], '--systemd-cgroup is not there yet'],
       [['--cgroup-manager', 'disabled', 'list'], '--cgroup-manager is not there yet'],
-      [['exec', 'x', 'ls', '-l'], 'exec is not there yet'],
+      [['exec', '--apparmor', 'x', 'y', 'ls'], '--apparmor is not there yet'],
       [['checkpoint', '--help'], 'checkpoint is not there yet'],
       [['update', '--resources=-', 'x'], 'update is not there yet'],
       [['create', '--no-pivot', 'x'], '--no-pivot is left out on purpose'],

@@ -17,6 +17,20 @@ export const runtimes: Record<string, readonly string[]> = {
     : {}),
 };
 
+/** Takes one descriptor from a unix socket and prints what comes from it. */
+export const terminalClient = `
+import os, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+master = socket.recv_fds(server.accept()[0], 100, 1)[1][0]
+while True:
+    try:
+        sys.stdout.write(os.read(master, 4096).decode())
+    except OSError:
+        break
+`;
+
 export class Runtime {
   readonly folder: string;
   readonly root: string;

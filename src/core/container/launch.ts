@@ -2,9 +2,8 @@
  * The parent's page: a cgroup, a process in new namespaces, the sequence of src/core/init, and a container is running.
  * Host side. Read this first, then init/container.ts.
  */
-import { closeSync, fstatSync, readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { createCgroup, openCgroup, removeCgroup } from '../host/cgroup.ts';
-import { destroy } from '../host/child.ts';
 import { attachDeviceRules } from '../host/device-filter.ts';
 import { openNamespaces, withPidNamespace } from '../host/namespaces.ts';
 import { type SpawnedStage, spawnStage } from '../host/spawn.ts';
@@ -12,7 +11,8 @@ import { nativeFolder } from '../host/syscall.ts';
 import { sealedProgram } from '../host/wire.ts';
 import { type InitDescriptors, initContainer } from '../init/container.ts';
 import type { Plan } from '../plan/plan.ts';
-import { type HostFd, type LastFrame, type Observer, Stage } from '../stage/stage.ts';
+import type { HostFd, Observer } from '../stage/stage.ts';
+import { type AttendedProcess, attend, pipesOf } from './attend.ts';
 
 export interface LaunchOptions {
   /** Host descriptors that become 0, 1 and 2, unless the plan has a terminal; borrowed. */
@@ -35,14 +35,7 @@ export interface Created {
   page: HostFd;
 }
 
-export interface RunningContainer {
-  hostPid: number;
-  /** Owned by the caller; the process is this one's child. */
-  pidfd: HostFd;
-  /** The terminal's master end, owned by the caller. */
-  terminal: HostFd | undefined;
-  /** What a created container has yet to do. */
-  last: LastFrame | undefined;
+export interface RunningContainer extends AttendedProcess {
   /** The cgroup's folder on the host. */
   cgroup: string;
 }
@@ -68,7 +61,7 @@ async function start(
   options: LaunchOptions,
   cgroup: string,
   namespaces: readonly HostFd[],
-): Promise<Omit<RunningContainer, 'cgroup'>> {
+): Promise<AttendedProcess> {
   const cgroupFd = openCgroup(cgroup);
   const { stdio, created } = options;
   const page = created && { page: created.page };
@@ -82,31 +75,25 @@ async function start(
   } finally {
     closeSync(cgroupFd);
   }
-  const stage = new Stage(spawned.wire);
-  stage.observer = options.observer;
   const init = plan.process.init ? sealedProgram('init', readFileSync(`${nativeFolder}/init`)) : undefined;
-  let terminal: HostFd | undefined;
+  const { observer, born, explain } = options;
+  const attention = {
+    observer,
+    born,
+    explain: explain && ((error: unknown, pid: number) => explain(error, plan, pid)),
+  };
   try {
-    options.born?.(spawned.hostPid);
-    spawned.wire.handshake();
-    const descriptors: InitDescriptors = {
-      namespaces,
-      pipes: plan.terminal ? [] : [0, 1, 2].filter((fd) => fstatSync(stdio[fd]!).isFIFO()),
-      preserved: options.preserved ?? [],
-      ...(init === undefined ? {} : { init }),
-      ...(created && { gate: created.gate }),
-    };
-    initContainer(stage, plan, descriptors, (master) => {
-      terminal = master;
+    return await attend(spawned, attention, (stage, ready) => {
+      const descriptors: InitDescriptors = {
+        namespaces,
+        pipes: plan.terminal ? [] : pipesOf(stdio),
+        preserved: options.preserved ?? [],
+        ...(init === undefined ? {} : { init }),
+        ...(created && { gate: created.gate }),
+      };
+      initContainer(stage, plan, descriptors, ready);
     });
-    return { hostPid: spawned.hostPid, pidfd: spawned.pidfd, terminal, last: stage.last };
-  } catch (error) {
-    const explained = (await options.explain?.(error, plan, spawned.hostPid)) ?? error;
-    for (const fd of stage.received) closeSync(fd);
-    destroy(spawned.pidfd);
-    throw explained;
   } finally {
-    spawned.wire.close();
     if (init !== undefined) closeSync(init);
   }
 }

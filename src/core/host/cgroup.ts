@@ -105,6 +105,15 @@ export function openCgroup(folder: string): HostFd {
   return openSync(folder, 'r') as HostFd;
 }
 
+/** The folder of the cgroup that a process is in, which must be `above` or below it. Source: cgroups(7), /proc/pid/cgroup. */
+export function ownCgroup(hostPid: number, above: string): string {
+  const path = /^0::(\/.*)$/m.exec(readFileSync(`/proc/${hostPid}/cgroup`, 'utf8'))?.[1];
+  const folder = `${cgroupRoot()}${path}`;
+  if (folder !== above && !folder.startsWith(`${above}/`))
+    throw new ContainerError(`process ${hostPid} is in the cgroup ${path}, which is not the container's`);
+  return folder;
+}
+
 /** Kills every process in the cgroup and below, at once (cgroup.kill, Linux 5.14). Nothing if it is gone. */
 export function killCgroup(folder: string): void {
   if (existsSync(folder)) writeFileSync(`${folder}/cgroup.kill`, '1');

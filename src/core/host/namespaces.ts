@@ -1,5 +1,5 @@
 /** Namespaces of others, by path: opened, and proven to be of the type that was asked for (E6). Host side. */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, statSync } from 'node:fs';
 import * as k from '../kernel/constants.ts';
 import { ContainerError } from '../kernel/error.ts';
 import type { NamespacePlan } from '../plan/plan.ts';
@@ -51,19 +51,41 @@ function openNamespace(path: string, type: string, specPointer: string): HostFd 
   }
 }
 
-/**
- * Does `spawn` so that its child is born in the joined pid namespace: setns(CLONE_NEWPID) moves only children, and this
- * thread takes its own back afterwards. Source: pid_namespaces(7).
- */
+/** Does `spawn` so that its child is born in the joined pid namespace, if there is one. */
 export function withPidNamespace<T>(join: NamespacePlan['join'], fds: readonly HostFd[], spawn: () => T): T {
   const index = join.findIndex(({ flag }) => flag === k.CLONE_NEWPID);
-  if (index < 0) return spawn();
+  return index < 0 ? spawn() : inPidNamespace(fds[index]!, spawn);
+}
+
+/**
+ * Does `spawn` so that its child is born in a pid namespace: setns(CLONE_NEWPID) moves only children, and this thread
+ * takes its own back afterwards. `fd` is of the namespace, or a pidfd of a process in it. Source: pid_namespaces(7).
+ */
+export function inPidNamespace<T>(fd: HostFd, spawn: () => T): T {
   const own = openSync('/proc/self/ns/pid', 'r');
   try {
-    syscall('setns', [fds[index]!, k.CLONE_NEWPID]);
+    syscall('setns', [fd, k.CLONE_NEWPID]);
     return spawn();
   } finally {
     syscall('setns', [own, k.CLONE_NEWPID]);
     closeSync(own);
   }
+}
+
+const files: [flag: number, name: string][] = [
+  [k.CLONE_NEWUSER, 'user'],
+  [k.CLONE_NEWNS, 'mnt'],
+  [k.CLONE_NEWPID, 'pid'],
+  [k.CLONE_NEWUTS, 'uts'],
+  [k.CLONE_NEWIPC, 'ipc'],
+  [k.CLONE_NEWNET, 'net'],
+  [k.CLONE_NEWCGROUP, 'cgroup'],
+  [k.CLONE_NEWTIME, 'time'],
+];
+
+/** CLONE_NEW* of the namespaces that a process does not share with this one; setns(2) refuses the own user namespace. */
+export function otherNamespaces(hostPid: number): number {
+  const inode = (pid: number | 'self', name: string) =>
+    statSync(`/proc/${pid}/ns/${name}`, { throwIfNoEntry: false })?.ino;
+  return files.reduce((all, [flag, name]) => (inode(hostPid, name) === inode('self', name) ? all : all | flag), 0);
 }

@@ -31,9 +31,14 @@ export function openTerminal(stage: Stage, root: StageFd, size: { rows: number; 
   if (size.rows > 0 && size.columns > 0) stage.tiocswinsz(ptmx, size.rows, size.columns);
   const peer = stage.tiocgptpeer(ptmx);
   const master = stage.send_fd(ptmx);
+  stage.close(ptmx);
+  return { peer, master };
+}
+
+/** The terminal of the container's first process is its /dev/console. Source: config-linux.md, "Default Devices". */
+export function mountConsole(stage: Stage, root: StageFd, { peer }: Terminal): void {
   const console = ensureTarget(stage, root, '/dev/console', 'file', NO_LINKS);
   const copy = stage.clone(peer);
   stage.move_mount(copy, console);
-  for (const fd of [copy, console, ptmx]) stage.close(fd);
-  return { peer, master };
+  for (const fd of [copy, console]) stage.close(fd);
 }

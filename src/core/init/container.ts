@@ -7,7 +7,7 @@ import * as k from '../kernel/constants.ts';
 import type { Plan } from '../plan/plan.ts';
 import type { HostFd, Stage, StageFd } from '../stage/stage.ts';
 import { findCommand } from './command.ts';
-import { openTerminal } from './console.ts';
+import { mountConsole, openTerminal } from './console.ts';
 import { makeDevices } from './devices.ts';
 import { enterDirectory } from './directory.ts';
 import { attachMount, openBinds } from './mounts.ts';
@@ -82,6 +82,7 @@ export function initContainer(stage: Stage, plan: Plan, descriptors: InitDescrip
   for (const mount of plan.mounts) attachMount(stage, root, mount, binds);
   const nullDevice = makeDevices(stage, root, plan.devices);
   const terminal = plan.terminal && openTerminal(stage, root, plan.terminal);
+  if (terminal) mountConsole(stage, root, terminal);
   const user = lookUpUser(stage, root, plan.process.user);
   writeProc(stage, plan.sysctls, plan.process.oomScoreAdj);
   maskPaths(stage, root, plan.maskedPaths, nullDevice);
@@ -117,7 +118,7 @@ export function initContainer(stage: Stage, plan: Plan, descriptors: InitDescrip
   const command = findCommand(stage, plan.process, user);
   becomeProcess(
     stage,
-    { plan: plan.process, user, command, terminal, init, pipes: descriptors.pipes, preserved, gate },
+    { plan: plan.process, user, command, terminal, init, pipes: descriptors.pipes, preserved, gate, outlives: false },
     () => {
       ready(terminal?.master);
     },

@@ -24,6 +24,8 @@ export interface ProcessInput {
   /** Become 3 and up of the container. */
   preserved: readonly StageFd[];
   gate: Gate | undefined;
+  /** It goes on when the runtime that made it ends. */
+  outlives: boolean;
 }
 
 /** Where a created container waits for its start. */
@@ -35,7 +37,7 @@ export interface Gate {
 }
 
 export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => void): void {
-  const { plan, user, command, init, preserved, gate } = input;
+  const { plan, user, command, init, preserved, gate, outlives } = input;
   const { bounding, effective, permitted, inheritable, ambient } = capabilitiesFor(plan, user);
   takeTerminal(stage, input);
 
@@ -80,10 +82,10 @@ export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => vo
 
   stage.step({
     id: 'parent-death',
-    why: 'the container ends with the runtime that supervises it; the change of user cleared this, so it is set again',
+    why: 'the process ends with the runtime that supervises it; the change of user cleared this, so it is set again',
     see: ['PR_SET_PDEATHSIG(2const)'],
   });
-  if (!gate) stage.set_pdeathsig(SIGKILL);
+  if (!gate) stage.set_pdeathsig(outlives ? 0 : SIGKILL);
 
   stage.step({
     id: 'descriptors',

@@ -8,7 +8,7 @@ import type { Capabilities, Device, Linux, NamespaceType, Process, Spec } from '
 import { capabilitiesIn, capabilitySet } from './capabilities.ts';
 import { planCgroup } from './cgroup.ts';
 import { planMount, propagationOf } from './mounts.ts';
-import type { DevicePlan, NamespacePlan, Plan, ProcessPlan, RootPlan, UserPlan } from './plan.ts';
+import type { DevicePlan, ExecPlan, NamespacePlan, Plan, ProcessPlan, RootPlan, UserPlan } from './plan.ts';
 import { planRlimits } from './rlimits.ts';
 
 /** What planning needs to know of the host. */
@@ -71,6 +71,16 @@ export function planContainer(input: PlanInput, facts: HostFacts): Plan {
   return plan;
 }
 
+/** `seccomp` is the container's compiled filter. */
+export function planExec(
+  process: Process,
+  input: Pick<PlanInput, 'user' | 'seccomp' | 'terminal'>,
+  facts: HostFacts,
+): ExecPlan {
+  const plan = { process: planProcess(process, input, facts) };
+  return process.terminal ? { ...plan, terminal: input.terminal ?? { rows: 0, columns: 0 } } : plan;
+}
+
 function planNamespaces(linux: Linux): NamespacePlan {
   let clone = 0;
   const join: { type: string; flag: number; path: string; specPointer: string }[] = [];
@@ -128,7 +138,9 @@ function planDevice(device: Device, index: number): DevicePlan {
   };
 }
 
-function planProcess(process: Process | undefined, input: PlanInput, facts: HostFacts): ProcessPlan {
+type ProcessInput = Pick<PlanInput, 'user' | 'createCwd' | 'init' | 'seccomp'>;
+
+function planProcess(process: Process | undefined, input: ProcessInput, facts: HostFacts): ProcessPlan {
   if (!process?.args?.length) throw new ContainerError('there is no command to run', { specPointer: '/process/args' });
   if (!process.cwd.startsWith('/'))
     throw new ContainerError(`cwd is ${JSON.stringify(process.cwd)}; it must be an absolute path`, {

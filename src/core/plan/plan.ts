@@ -22,6 +22,9 @@ export interface Plan {
   cgroup: CgroupPlan;
 }
 
+/** One more process in a container that is there already. */
+export type ExecPlan = Pick<Plan, 'process' | 'terminal'>;
+
 export interface NamespacePlan {
   /** CLONE_NEW* for clone3; the cgroup namespace is not among them, its root would be the wrong one. */
   clone: number;

@@ -9,7 +9,7 @@ export interface CreateOptions {
   preserveFds: number;
 }
 
-function count(text: string): number {
+export function count(text: string): number {
   if (!/^\d{1,4}$/.test(text)) throw new UsageError(`--preserve-fds is ${JSON.stringify(text)}; it must be a number`);
   return Number(text);
 }
@@ -23,14 +23,16 @@ export function addCreateOptions(command: Command): Command {
     .option('--console-socket <path>', 'a unix socket that gets the terminal')
     .option('--preserve-fds <number>', 'hand on so many descriptors after 0, 1 and 2', count, 0)
     .option('--no-new-keyring', 'make no session keyring: none is made in any case');
-  for (const flags of ['--no-pivot', '--pidfd-socket <path>']) {
-    const option = new Option(flags).hideHelp();
-    command.addOption(option);
-    command.on(`option:${option.name()}`, () => {
-      const why =
-        option.name() === 'no-pivot' ? 'is left out on purpose: pivot_root is the way to a root' : 'is not there yet';
-      throw new UsageError(`${option.long} ${why}`);
-    });
-  }
+  refuse(command, '--no-pivot', 'is left out on purpose: pivot_root is the way to a root');
+  refuse(command, '--pidfd-socket <path>');
   return command;
+}
+
+/** An option of runc's that is refused by name. */
+export function refuse(command: Command, flags: string, why = 'is not there yet'): void {
+  const option = new Option(flags).hideHelp();
+  command.addOption(option);
+  command.on(`option:${option.name()}`, () => {
+    throw new UsageError(`${option.long} ${why}`);
+  });
 }

@@ -1,0 +1,153 @@
+/** What `exec` is to run: a process.json, or the container's own process changed by options. Host side. */
+import { readFileSync } from 'node:fs';
+import { parseId } from '../core/init/user.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import { capabilitiesIn, capabilityNames } from '../core/plan/capabilities.ts';
+import { planRlimits } from '../core/plan/rlimits.ts';
+import type { Capabilities, Process, Spec } from '../core/spec/types.ts';
+import { didYouMean } from '../engine/nearest.ts';
+import { Problems, UsageError } from '../engine/usage-error.ts';
+import { validateProcess } from '../spec/validate.ts';
+import { grantable, parseJson } from './config.ts';
+import { plannerFaults } from './cross-checks.ts';
+
+export interface ProcessOptions {
+  process?: string;
+  tty?: boolean;
+  user?: string;
+  additionalGids: string[];
+  cap: string[];
+  cwd?: string;
+  env: string[];
+  newPrivs: boolean;
+}
+
+type Warn = (message: string) => void;
+
+/** Config.json's process with another command. `own` is the container's, frozen at create. */
+export function processOf(
+  own: Process,
+  args: readonly string[],
+  options: ProcessOptions,
+  permitted: bigint,
+  warn: Warn,
+): Process {
+  if (options.process !== undefined) {
+    refuseBeside(args, options);
+    const process = withOwn(own, loadProcess(options.process, permitted, warn));
+    return options.tty ? { ...process, terminal: true } : process;
+  }
+  if (args.length === 0) throw new UsageError('process args cannot be empty');
+  return changed(own, args, options, permitted);
+}
+
+/** The file says all of it: an option beside it would have no effect. */
+function refuseBeside(args: readonly string[], options: ProcessOptions): void {
+  const given = {
+    '--user': options.user !== undefined,
+    '--additional-gids': options.additionalGids.length > 0,
+    '--cap': options.cap.length > 0,
+    '--cwd': options.cwd !== undefined,
+    '--env': options.env.length > 0,
+    '--no-new-privs': !options.newPrivs,
+    'a command': args.length > 0,
+  };
+  const beside = Object.entries(given).flatMap(([name, there]) => (there ? [name] : []));
+  if (beside.length > 0)
+    throw new UsageError(`--process says what to run: ${beside.join(', ')} can't be given as well`);
+}
+
+/** What process.json says nothing about is as in the container; its terminal and its console's size are not. */
+function withOwn(own: Process, process: Process): Process {
+  const { terminal, consoleSize, user, args, env, cwd, ...limits } = own;
+  return { ...limits, ...process };
+}
+
+function loadProcess(file: string, permitted: bigint, warn: Warn): Process {
+  const value = parseJson(readProcess(file), file);
+  const { faults, unknown } = validateProcess(value);
+  const rlimits = () => planRlimits((value as Process).rlimits ?? []);
+  const all = faults.length > 0 ? faults : plannerFaults(rlimits);
+  if (all.length > 0) {
+    const pointerOf = (pointer: string) => pointer.replace(/^\/process/, '') || 'the whole file';
+    throw new UsageError(all.map(({ pointer, problem }) => `${file}: ${pointerOf(pointer)} ${problem}`));
+  }
+  for (const { pointer, name, known } of unknown)
+    warn(`${file}: ${pointer} is unknown and ignored${didYouMean(name, known)}`);
+  const process = value as Process;
+  if (process.capabilities) process.capabilities = grantable(process.capabilities, permitted, warn);
+  return process;
+}
+
+function readProcess(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ENOENT') throw error;
+    throw new ContainerError(`${file}: no such file or directory`);
+  }
+}
+
+function changed(own: Process, args: readonly string[], options: ProcessOptions, permitted: bigint): Process {
+  const problems = new Problems();
+  const { terminal, consoleSize, ...rest } = own;
+  const process: Process = { ...rest, args: [...args], terminal: options.tty ?? false };
+  const { user, cwd } = options;
+  if (user !== undefined)
+    problems.attempt(() => Object.assign(process, { user: { ...own.user, ...parseUser(user) } }), 0);
+  const gids = problems.each(options.additionalGids, (text) => idOf('--additional-gids', text));
+  process.user = { ...process.user, additionalGids: [...(own.user.additionalGids ?? []), ...gids] };
+  if (cwd?.startsWith('/')) process.cwd = cwd;
+  else if (cwd !== undefined) problems.add(`--cwd is ${JSON.stringify(cwd)}; it must be an absolute path`);
+  process.env = withEntries(own.env ?? [], problems.each(options.env, parseEntry));
+  const caps = problems.each(options.cap, (name) => grantableCapability(name, permitted));
+  if (caps.length > 0) process.capabilities = withCapabilities(own.capabilities ?? {}, caps);
+  if (!options.newPrivs) process.noNewPrivileges = true;
+  problems.throwIfAny();
+  return process;
+}
+
+/** UID or UID:GID, decimal: exact or an error, never root by default (SEC-15, CVE-2026-30892). */
+export function parseUser(text: string): { uid: number; gid?: number } {
+  const [uid = '', gid, ...more] = text.split(':');
+  if (more.length > 0) throw new UsageError(`--user is ${JSON.stringify(text)}; it must be UID or UID:GID`);
+  return gid === undefined ? { uid: idOf('--user', uid) } : { uid: idOf('--user', uid), gid: idOf('--user', gid) };
+}
+
+function idOf(option: string, text: string): number {
+  const id = parseId(text);
+  if (id === undefined)
+    throw new UsageError(`${option} has ${JSON.stringify(text)}; an id is a number from 0 to ${2 ** 32 - 2}`);
+  return id;
+}
+
+function parseEntry(text: string): string {
+  if (text.indexOf('=') < 1) throw new UsageError(`--env is ${JSON.stringify(text)}; it must be NAME=VALUE`);
+  return text;
+}
+
+/** The last one of a name counts. */
+function withEntries(own: readonly string[], more: readonly string[]): string[] {
+  const nameOf = (entry: string) => entry.slice(0, entry.indexOf('='));
+  const byName = new Map([...own, ...more].map((entry) => [nameOf(entry), entry]));
+  return [...byName.values()];
+}
+
+function grantableCapability(name: string, permitted: bigint): string {
+  if (!(capabilityNames as readonly string[]).includes(name))
+    throw new UsageError(`--cap ${name} is unknown${didYouMean(name, capabilityNames)}`);
+  if (!capabilitiesIn(permitted).includes(name))
+    throw new UsageError(`--cap ${name} can't be given: tinyctr-oci itself does not have it`);
+  return name;
+}
+
+/** Not inheritable and so not ambient: what a program may is not for every program that it executes (CVE-2022-29162). */
+function withCapabilities(own: Capabilities, more: readonly string[]): Capabilities {
+  const set = (names: readonly string[] = []) => [...new Set([...names, ...more])];
+  return { ...own, bounding: set(own.bounding), effective: set(own.effective), permitted: set(own.permitted) };
+}
+
+/** The copy that create made. */
+export function frozenSpec(folder: string): Spec {
+  return JSON.parse(readFileSync(`${folder}/config.json`, 'utf8')) as Spec;
+}

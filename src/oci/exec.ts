@@ -1,0 +1,165 @@
+/** `exec`: one more process in a container, attended to its end, or left behind as the caller's. Host side. */
+import { closeSync, readFileSync, statSync } from 'node:fs';
+import { prefixed } from '../cli/errors.ts';
+import type { AttendedProcess } from '../core/container/attend.ts';
+import { type ExecTarget, exec } from '../core/container/exec.ts';
+import { cgroupRoot } from '../core/host/cgroup.ts';
+import { destroy } from '../core/host/child.ts';
+import { isTerminal, setBlocking, windowSize } from '../core/host/terminal.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import { planExec } from '../core/plan/container.ts';
+import type { ExecPlan } from '../core/plan/plan.ts';
+import { type HostFd, StageGone } from '../core/stage/stage.ts';
+import { exitCode, openStdio, superviseForeground } from '../engine/foreground.ts';
+import { type ContainerState, isEnding, openProcess } from '../lifecycle/lifecycle.ts';
+import { compiledFilter } from '../seccomp/cache.ts';
+import { type ConsoleSocket, consoleFor, preservedFds, writePidFile } from './descriptors.ts';
+import { frozenSpec, type ProcessOptions, processOf } from './exec-process.ts';
+import type { Globals } from './globals.ts';
+import { observer, warn } from './log.ts';
+import { permittedCapabilities } from './plan.ts';
+import { type Found, findContainer } from './state.ts';
+
+export interface ExecRequest extends ProcessOptions {
+  consoleSocket?: string;
+  detach?: boolean;
+  pidFile?: string;
+  preserveFds: number;
+  ignorePaused?: boolean;
+  /** Below the container's. */
+  cgroup?: string;
+}
+
+/** Returns the exit status of the process, 128 plus the number of a signal that ended it; 0 at once if it is detached. */
+export async function execInContainer(
+  globals: Globals,
+  id: string,
+  args: readonly string[],
+  request: ExecRequest,
+): Promise<number> {
+  const preserved = preservedFds(request.preserveFds);
+  const found = await enterable(globals.root, id, request.ignorePaused ?? false);
+  const plan = planFor(globals, found, args, request);
+  const console = consoleFor(plan.terminal !== undefined, request.detach ?? false, request.consoleSocket);
+  const target = targetOf(found, request.cgroup);
+  const start: Start = (stdio, outlives) =>
+    startProcess(globals, plan, found.state, target, { stdio, preserved, outlives });
+  try {
+    return request.detach ? await leave(start, request, console) : await attendTo(start, request, plan);
+  } finally {
+    closeSync(target.pidfd);
+  }
+}
+
+type Stdio = readonly [HostFd, HostFd, HostFd];
+type Start = (stdio: Stdio, outlives: boolean) => Promise<AttendedProcess>;
+
+const stopped = () => new ContainerError('cannot exec in a stopped container');
+
+async function enterable(root: string, id: string, ignorePaused: boolean): Promise<Found> {
+  for (;;) {
+    const found = findContainer(root, id);
+    if (found.status === 'stopped') throw stopped();
+    if (found.status === 'creating') throw new ContainerError('cannot exec in a container that is still being created');
+    if (found.status !== 'paused') return found;
+    if (!ignorePaused)
+      throw new ContainerError('cannot exec in a paused container (use --ignore-paused to override)', {
+        hint: 'with --ignore-paused exec waits until the container is resumed',
+      });
+    await new Promise((resolve) => setTimeout(resolve, 20)); // a process born in a frozen cgroup is frozen as well
+  }
+}
+
+function planFor(globals: Globals, { folder }: Found, args: readonly string[], request: ExecRequest): ExecPlan {
+  const spec = frozenSpec(folder);
+  const permitted = permittedCapabilities();
+  const process = processOf(spec.process!, args, request, permitted, (message) => warn(globals, message));
+  const filter = spec.linux?.seccomp && compiledFilter(spec.linux.seccomp, `${globals.root}/.seccomp`);
+  const size = process.consoleSize;
+  return planExec(
+    process,
+    {
+      ...(filter ? { seccomp: { program: filter.program, flags: filter.loadFlags } } : {}),
+      ...(size ? { terminal: { rows: size.height, columns: size.width } } : {}),
+    },
+    { permittedCapabilities: permitted },
+  );
+}
+
+function targetOf({ state }: Found, below: string | undefined): ExecTarget {
+  const pidfd = openProcess(state);
+  if (pidfd === undefined) throw stopped();
+  const cgroup = cgroupRoot() + state.cgroup;
+  if (below === undefined) return { hostPid: state.pid, pidfd, cgroup };
+  const parts = below.split('/').filter((part) => part !== '' && part !== '.');
+  const folder = [cgroup, ...parts].join('/');
+  if (parts.includes('..') || !statSync(folder, { throwIfNoEntry: false })?.isDirectory())
+    throw new ContainerError(`--cgroup ${below} is no cgroup of the container`, {
+      hint: `it must exist below ${cgroup}`,
+    });
+  if (/^frozen 1$/m.test(readFileSync(`${folder}/cgroup.events`, 'utf8')))
+    throw new ContainerError(`--cgroup ${below} is frozen`);
+  return { hostPid: state.pid, pidfd, cgroup: folder };
+}
+
+async function startProcess(
+  globals: Globals,
+  plan: ExecPlan,
+  state: ContainerState,
+  target: ExecTarget,
+  options: { stdio: Stdio; preserved: readonly HostFd[]; outlives: boolean },
+): Promise<AttendedProcess> {
+  const explain = async (error: unknown, hostPid: number) =>
+    (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
+  try {
+    return await exec(plan, target, { ...options, observer: observer(globals), explain });
+  } catch (error) {
+    if (await hasEnded(error, state)) throw stopped();
+    throw prefixed('unable to start container process: ', error);
+  }
+}
+
+/** Its end kills whoever enters it; who was killed first, this process or the container's, is a matter of chance. */
+async function hasEnded(error: unknown, state: ContainerState): Promise<boolean> {
+  for (let waitMs = error instanceof StageGone ? 64 : 0; !isEnding(state); waitMs >>= 1) {
+    if (waitMs === 0) return false;
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
+  }
+  return true;
+}
+
+/** The caller, or the next subreaper above it, becomes its parent. */
+async function leave(start: Start, request: ExecRequest, console: ConsoleSocket | undefined): Promise<number> {
+  const stdio = [0, 1, 2] as [HostFd, HostFd, HostFd];
+  for (const fd of stdio) setBlocking(fd); // Node has made pipes of them non-blocking, for the container too
+  const { hostPid, pidfd, terminal } = await start(stdio, true);
+  try {
+    if (terminal !== undefined) console!.send(terminal);
+    if (request.pidFile !== undefined) writePidFile(request.pidFile, hostPid);
+  } catch (error) {
+    destroy(pidfd);
+    throw error;
+  }
+  closeSync(pidfd);
+  return 0;
+}
+
+async function attendTo(start: Start, request: ExecRequest, plan: ExecPlan): Promise<number> {
+  if (plan.terminal?.rows === 0) plan.terminal = windowSize(1 as HostFd);
+  const stdio = openStdio(!plan.terminal);
+  let process: AttendedProcess;
+  try {
+    process = await start(stdio.fds, false);
+  } catch (error) {
+    stdio.discard();
+    throw error;
+  }
+  const { hostPid, pidfd, terminal } = process;
+  await stdio.handOver();
+  const detach = terminal && (await import('../engine/relay.ts')).attachTerminal(terminal, isTerminal(0));
+  if (request.pidFile !== undefined) writePidFile(request.pidFile, hostPid);
+  const status = await superviseForeground(pidfd, false);
+  await detach?.();
+  await stdio.drained(1000); // a process that it left behind may keep its output open
+  return exitCode(status);
+}
