@@ -13,6 +13,14 @@ export default defineConfig({
           fileParallelism: false,
         },
       },
+      // These fetch packages or take minutes: only when they are asked for, as CI does.
+      ...(process.env.TINYCTR_SLOW_TESTS
+        ? [
+            {
+              test: { name: 'slow', include: ['test/slow/**/*.test.ts'], testTimeout: 400_000, fileParallelism: false },
+            },
+          ]
+        : []),
     ],
   },
 });

@@ -38,6 +38,4 @@ fi
 ${TINYCTR:-tinyctr} import "$file" "alpine:$version" \
 	--change 'CMD ["/bin/sh"]' \
 	--change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-${TINYCTR:-tinyctr} import "$file" alpine:latest \
-	--change 'CMD ["/bin/sh"]' \
-	--change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+${TINYCTR:-tinyctr} tag "alpine:$version" alpine:latest

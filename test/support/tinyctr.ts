@@ -23,6 +23,8 @@ export interface SpawnOptions {
   input?: string | Buffer;
   env?: Record<string, string>;
   cwd?: string;
+  /** Longer than it needs; it is killed then. */
+  timeoutMs?: number;
   /** Called with standard output so far whenever there is more. */
   onStdout?: (text: string, child: ChildProcess) => void;
 }
@@ -40,7 +42,7 @@ export function runProgram(command: string, args: readonly string[], options: Sp
   return collect(child, options);
 }
 
-function collect(child: ChildProcess, { input, onStdout }: SpawnOptions): Promise<Result> {
+function collect(child: ChildProcess, { input, onStdout, timeoutMs = TIMEOUT_MS }: SpawnOptions): Promise<Result> {
   const chunks: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] };
   const text = (name: 'stdout' | 'stderr') => Buffer.concat(chunks[name]).toString('utf8');
   child.stdout!.on('data', (data: Buffer) => {
@@ -50,7 +52,7 @@ function collect(child: ChildProcess, { input, onStdout }: SpawnOptions): Promis
   child.stderr!.on('data', (data: Buffer) => chunks.stderr.push(data));
   child.stdin?.on('error', () => {}); // EPIPE: the program did not read all of it
   child.stdin?.end(input);
-  const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS);
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code, signal) => {

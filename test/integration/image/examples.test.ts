@@ -37,7 +37,7 @@ describe('rootfs-examples', needs({ root: true, command: 'ldd' }), () => {
     const script = `${project}rootfs-examples/alpine/import.sh`;
     expect(run(script, alpine)).toMatchObject({
       status: 0,
-      stdout: expect.stringMatching(/^(sha256:[0-9a-f]{64}\n){2}$/),
+      stdout: expect.stringMatching(/^sha256:[0-9a-f]{64}\n$/),
     });
     const inside = engine('run', '--rm', 'alpine', '/bin/sh', '-c', 'cat /etc/alpine-release; readlink /bin/sh');
     expect(inside).toMatchObject({ status: 0, stdout: '3.20.3\n/bin/busybox\n' });
