@@ -24,7 +24,6 @@ export function loadBundle(folder: string, permitted: bigint, warn: Warn): Bundl
   const path = resolve(folder);
   const spec = parseConfig(`${path}/config.json`, warn);
   if (spec.linux?.rootfsPropagation === ('' as never)) delete spec.linux.rootfsPropagation;
-  if (spec.linux?.resources?.pids?.limit === 0) spec.linux.resources.pids.limit = 1; // as runc 1.4: the least that can start
   for (const mount of spec.mounts ?? []) {
     if (!mount.destination.startsWith('/')) mount.destination = `/${mount.destination}`; // as OCI 1.0 allowed
     const isBind = mount.type === 'bind' || mount.options?.some((option) => option === 'bind' || option === 'rbind');
@@ -36,13 +35,12 @@ export function loadBundle(folder: string, permitted: bigint, warn: Warn): Bundl
 
 function parseConfig(file: string, warn: Warn): Spec {
   const value = parseJson(readConfig(file), file);
-  const { faults, unknown, ignored } = validateSpec(value);
+  const { faults, unknown } = validateSpec(value);
   const all = faults.length > 0 ? faults : crossFaults(value as Spec);
   if (all.length > 0)
     throw new UsageError(all.map(({ pointer, problem }) => `config.json: ${pointer || 'the whole file'} ${problem}`));
   for (const { pointer, name, known } of unknown)
     warn(`config.json: ${pointer} is unknown and ignored${didYouMean(name, known)}`);
-  for (const pointer of ignored) warn(`config.json: ${pointer} means something on cgroup v1 only and is ignored`);
   return value as Spec;
 }
 

@@ -1,6 +1,7 @@
 /** `create` and `run` up to where they part: from a bundle to a process that waits at its gate, or already runs. Host side. */
-import { openSync, writeFileSync } from 'node:fs';
+import { existsSync, openSync, writeFileSync } from 'node:fs';
 import { type LaunchOptions, launch, type RunningContainer } from '../core/container/launch.ts';
+import { cgroupRoot } from '../core/host/cgroup.ts';
 import { syscall } from '../core/host/syscall.ts';
 import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
@@ -13,7 +14,7 @@ import { loadBundle } from './config.ts';
 import { type Globals, specVersion } from './globals.ts';
 import { observer, warn } from './log.ts';
 import { permittedCapabilities, planBundle } from './plan.ts';
-import { checkId } from './state.ts';
+import { checkId, listContainers } from './state.ts';
 
 export interface Prepared {
   bundle: Bundle;
@@ -30,6 +31,7 @@ export function prepare(globals: Globals, id: string, folder: string): Prepared 
   removeUnborn(globals.root);
   const lock = takeId(globals.root, id, bundle, plan);
   try {
+    checkCgroup(globals.root, id, plan.cgroup.path);
     // runtime.md: what becomes of the bundle's file after create has no effect on the container
     writeFileSync(`${lock.path}/config.json`, JSON.stringify(bundle.spec), { mode: 0o600 });
   } catch (error) {
@@ -37,6 +39,16 @@ export function prepare(globals: Globals, id: string, folder: string): Prepared 
     throw error;
   }
   return { bundle, plan, lock };
+}
+
+/** An empty cgroup may be taken, but not another container's: the end of one would be the other's. */
+function checkCgroup(root: string, id: string, path: string): void {
+  if (!existsSync(cgroupRoot() + path)) return;
+  const other = listContainers(root).find(({ state }) => state.cgroup === path && state.id !== id);
+  if (other)
+    throw new ContainerError(`the cgroup ${path} belongs to container ${other.state.id}`, {
+      specPointer: '/linux/cgroupsPath',
+    });
 }
 
 function takeId(root: string, id: string, { path, spec, rootfs }: Bundle, plan: Plan): StateFolder<ContainerState> {

@@ -1,5 +1,6 @@
 /** Faults that no field shows alone: what would change the host, and what the planner refuses. Pure. */
 import { ContainerError } from '../core/kernel/error.ts';
+import { planLimits } from '../core/plan/cgroup.ts';
 import { planMount } from '../core/plan/mounts.ts';
 import { planRlimits } from '../core/plan/rlimits.ts';
 import type { NamespaceType, Spec } from '../core/spec/types.ts';
@@ -39,6 +40,7 @@ export function crossFaults(spec: Spec): Fault[] {
     else faults.push(...plannerFaults(() => planMount(bindAbsolute(mount), i)));
   }
   faults.push(...plannerFaults(() => planRlimits(spec.process?.rlimits ?? [])));
+  faults.push(...plannerFaults(() => planLimits(spec.linux?.resources ?? {})));
   return faults;
 }
 

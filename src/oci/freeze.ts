@@ -1,23 +1,21 @@
-/** `pause` and `resume`: the cgroup's freezer. Host side. Source: the kernel's cgroup-v2.rst, cgroup.freeze. */
-import { readFileSync, writeFileSync } from 'node:fs';
+/** `pause` and `resume`: the cgroup's freezer. Host side. */
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { ContainerError } from '../core/kernel/error.ts';
+import { setFrozen } from '../lifecycle/freeze.ts';
+import { readCgroupFile } from '../lifecycle/update.ts';
 import { lockContainer } from './state.ts';
 
 /** Returns when every process has stopped, or may run again. */
-export async function setFrozen(root: string, id: string, frozen: boolean): Promise<void> {
+export function setPaused(root: string, id: string, paused: boolean): void {
   const { state, status, lock } = lockContainer(root, id);
   try {
-    if (frozen && status !== 'running' && status !== 'created')
-      throw new ContainerError(`container not running: ${status}`);
-    if (!frozen && status !== 'paused') throw new ContainerError(`container not paused: ${status}`);
     const cgroup = cgroupRoot() + state.cgroup;
-    writeFileSync(`${cgroup}/cgroup.freeze`, frozen ? '1' : '0');
-    const wanted = new RegExp(`^frozen ${frozen ? 1 : 0}$`, 'm');
-    for (let waitMs = 1; !wanted.test(readFileSync(`${cgroup}/cgroup.events`, 'utf8')); waitMs *= 2) {
-      if (waitMs > 4096) throw new ContainerError('the kernel has not frozen every process within eight seconds');
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
-    }
+    if (paused && status !== 'running' && status !== 'created')
+      throw new ContainerError(`container not running: ${status}`);
+    // A pause that was killed half way has frozen a part, or will have: it can be taken back.
+    const halfway = status !== 'stopped' && readCgroupFile(cgroup, 'cgroup.freeze')?.startsWith('1');
+    if (!paused && status !== 'paused' && !halfway) throw new ContainerError(`container not paused: ${status}`);
+    setFrozen(cgroup, paused);
   } finally {
     lock.release();
   }

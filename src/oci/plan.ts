@@ -24,7 +24,7 @@ export function planBundle(bundle: Bundle, id: string, root: string, permitted: 
   const mounts = (spec.mounts ?? []).map((mount) => (ownCgroups ? mount : cgroupAsBind(mount, cgroupPath)));
   const size = spec.process?.consoleSize;
   const filter = seccomp && compiledFilter(seccomp, `${root}/.seccomp`);
-  return planContainer(
+  const plan = planContainer(
     {
       id,
       spec: { ...spec, mounts },
@@ -35,6 +35,8 @@ export function planBundle(bundle: Bundle, id: string, root: string, permitted: 
     },
     { permittedCapabilities: permitted },
   );
+  // Every controller, as runc: clients read a container's statistics from its cgroup, whatever its limits are.
+  return { ...plan, cgroup: { ...plan.cgroup, everyController: true, reuse: true } };
 }
 
 /** An absolute cgroupsPath counts from the root of the v2 hierarchy; a relative one, and none, from /tinyctr-oci. */

@@ -8,8 +8,6 @@ export interface Findings {
   faults: { pointer: string; problem: string }[];
   /** Fields that OCI does not know; they must be ignored (config.md: Extensibility). */
   unknown: { pointer: string; name: string; known: readonly string[] }[];
-  /** Fields that mean something on cgroup v1 only. */
-  ignored: string[];
 }
 
 type Check = (value: unknown, at: string, findings: Findings) => void;
@@ -64,6 +62,15 @@ const map =
     else for (const [name, field] of Object.entries(value)) item(field, `${at}/${escaped(name)}`, findings);
   };
 
+/** A map whose names are checked as well. */
+const keyed =
+  (allowed: string, names: RegExp, item: Check): Check =>
+  (value, at, findings) => {
+    map(item)(value, at, findings);
+    for (const name of isObject(value) ? Object.keys(value) : [])
+      if (!names.test(name)) fault(findings, `${at}/${escaped(name)}`, name, allowed);
+  };
+
 function object(fields: Record<string, Check>, required: readonly string[] = []): Check {
   const known = Object.keys(fields);
   return (value, at, findings) => {
@@ -86,9 +93,12 @@ function isEmpty(value: unknown): boolean {
 const later: Check = (value, at, { faults }) => {
   if (!isEmpty(value)) faults.push({ pointer: at, problem: 'is not there yet: tinyctr-oci does not carry it out' });
 };
-const v1: Check = (value, at, { ignored }) => {
-  if (!isEmpty(value)) ignored.push(at);
-};
+/** What cgroup v1 had and v2 has not. -1 is no limit. */
+const v1 =
+  (why: string): Check =>
+  (value, at, { faults }) => {
+    if (!isEmpty(value) && value !== -1) faults.push({ pointer: at, problem: `can't be kept: cgroup v2 has ${why}` });
+  };
 const otherPlatform: Check = () => undefined;
 
 const capabilities = list(text);
@@ -130,18 +140,55 @@ const mount = object(
   ['destination'],
 );
 
+const number = integer(0, 2 ** 63 - 1);
+/** Lists such as 0-3,7; the kernel knows which of them there are. */
+const numbers = matching('a list of numbers such as 0-3,7', (value) => isText(value) && /^[\d,-]*$/.test(value));
+const weight: Check = (value, at, findings) => {
+  if (value !== 0) integer(10, 1000)(value, at, findings);
+};
+const noLeaves = v1('no weight of its own for the processes of a cgroup that has children');
+const device = { major: integer(0, 0xfff), minor: integer(0, 0xfffff) };
+const throttle = list(object({ ...device, rate: uint64 }, ['major', 'minor', 'rate']));
+const realtime = v1('no limit of real-time processes');
+const kernelMemory = v1("no limit of the kernel's memory: it is part of memory.limit");
+
 const resources = object({
   devices: list(object({ allow: flag, type: text, major: int64, minor: int64, access: text }, ['allow'])),
   memory: object({
-    ...{ limit: int64, swap: int64, reservation: later, checkBeforeUpdate: later },
-    ...{ kernel: v1, kernelTCP: v1, swappiness: v1, disableOOMKiller: v1, useHierarchy: v1 },
+    ...{ limit: int64, swap: int64, reservation: int64, checkBeforeUpdate: flag, useHierarchy: flag },
+    ...{ kernel: kernelMemory, kernelTCP: kernelMemory, swappiness: v1('no swappiness of a cgroup') },
+    disableOOMKiller: v1('no way to switch the OOM killer off'),
   }),
   cpu: object({
-    ...{ shares: uint64, quota: int64, period: uint64, burst: later, idle: later, cpus: later, mems: later },
-    ...{ realtimeRuntime: later, realtimePeriod: later },
+    ...{ shares: uint64, quota: int64, period: uint64, burst: number, idle: integer(0, 1) },
+    ...{ cpus: numbers, mems: numbers, realtimeRuntime: realtime, realtimePeriod: realtime },
   }),
   pids: object({ limit: int64 }),
-  ...{ blockIO: later, hugepageLimits: later, network: v1, rdma: later, unified: later },
+  blockIO: object({
+    ...{ weight, leafWeight: noLeaves },
+    weightDevice: list(object({ ...device, weight, leafWeight: noLeaves }, ['major', 'minor'])),
+    ...{ throttleReadBpsDevice: throttle, throttleWriteBpsDevice: throttle },
+    ...{ throttleReadIOPSDevice: throttle, throttleWriteIOPSDevice: throttle },
+  }),
+  hugepageLimits: list(
+    object(
+      {
+        pageSize: matching('a size such as 64KB, 2MB or 1GB', (value) => /^[1-9]\d*[KMG]B$/.test(String(value))),
+        limit: uint64,
+      },
+      ['pageSize', 'limit'],
+    ),
+  ),
+  network: object({
+    classID: v1('no class of packets: filter by the cgroup itself (nftables, socket cgroupv2)'),
+    priorities: v1('no priorities of network interfaces'),
+  }),
+  rdma: keyed(
+    'a name of an RDMA device',
+    /^[\w.-]+$/,
+    object({ hcaHandles: integer(0, 2 ** 32 - 1), hcaObjects: integer(0, 2 ** 32 - 1) }),
+  ),
+  unified: map(text),
 });
 
 const seccomp = object(
@@ -209,14 +256,21 @@ const config = object(
 
 /** `value` is config.json, parsed, without the fields that are null. When there are no faults it is a Spec. */
 export function validateSpec(value: unknown): Findings {
-  const findings: Findings = { faults: [], unknown: [], ignored: [] };
+  const findings: Findings = { faults: [], unknown: [] };
   config(value, '', findings);
   return findings;
 }
 
 /** The same for a process.json: what clients give to `exec`. Its pointers begin with /process. */
 export function validateProcess(value: unknown): Findings {
-  const findings: Findings = { faults: [], unknown: [], ignored: [] };
+  const findings: Findings = { faults: [], unknown: [] };
   process(value, '/process', findings);
+  return findings;
+}
+
+/** The same for linux.resources alone: what clients give to `update`. Its pointers begin there. */
+export function validateResources(value: unknown): Findings {
+  const findings: Findings = { faults: [], unknown: [] };
+  resources(value, '', findings);
   return findings;
 }

@@ -140,7 +140,6 @@ describe('tinyctr-oci', needs({ root: true }), () => {
       ['/process/selinuxLabel', ({ process }) => Object.assign(process!, { selinuxLabel: 'x' })],
       ['/process/scheduler', ({ process }) => Object.assign(process!, { scheduler: { policy: 'SCHED_FIFO' } })],
       ['/mounts/7/options', ({ mounts }) => mounts!.push({ destination: '/x', type: 'tmpfs', options: ['tmpcopyup'] })],
-      ['/linux/resources/blockIO', ({ linux }) => Object.assign(linux!.resources!, { blockIO: { weight: 10 } })],
     ])('%s is refused by its pointer: it is not there yet', async (pointer, change) => {
       expect(await refusal(change)).toMatch(new RegExp(`${pointer} (is|has) .*not there yet`));
     });
@@ -211,6 +210,33 @@ describe('tinyctr-oci', needs({ root: true }), () => {
       }
       await runProgram('rmdir', ['-p', `tinyctr-test-${process.pid}/deep`], { cwd: cgroupRoot() });
       await runProgram('rmdir', ['-p', 'some'], { cwd: `${cgroupRoot()}/tinyctr-oci` });
+    });
+
+    test('a cgroup that is there already is taken if nobody uses it', async () => {
+      const cgroupsPath = `/tinyctr-test-${process.pid}-again`;
+      const bundle = oci.bundle(sleep, ({ linux }) => Object.assign(linux!, { cgroupsPath }));
+      mkdirSync(cgroupRoot() + cgroupsPath);
+      expect((await oci.create(bundle, 'first')).output()).toBe('');
+      const again = await oci.create(bundle, 'second');
+      expect(again.output()).toContain(`the cgroup ${cgroupsPath} belongs to container first`);
+      expect(again.code).toBe(1);
+      const elsewhere = new Runtime(engine, 'tinyctr-oci');
+      expect((await elsewhere.create(bundle, 'second')).output()).toMatch(
+        /exists already, and is in use: process \d+ is in/,
+      );
+      expect(await oci.status('first')).toBe('created');
+      await oci.call('delete', '--force', 'first');
+      expect(existsSync(cgroupRoot() + cgroupsPath)).toBe(false);
+    });
+
+    test('a hierarchy that is mounted read-only is said to be', async () => {
+      const bundle = oci.bundle('echo ran');
+      const script = `mount -o bind,remount,ro ${cgroupRoot()} && exec "$@" run --bundle ${bundle} ro`;
+      const words = ['-m', 'sh', '-c', script, 'sh', ...oci.command];
+      expect(await runProgram('unshare', words)).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/can't make the cgroup \S+: the hierarchy is mounted read-only here/),
+      });
     });
 
     test('without a cgroup namespace the container sees its own branch of the tree, not the host’s', async () => {

@@ -1,8 +1,19 @@
 /** cgroup v2 as files: find the hierarchy, make a cgroup with its limits, kill and remove it. Host side. Source: the kernel's cgroup-v2.rst. */
-import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { ContainerError } from '../kernel/error.ts';
-import type { CgroupPlan } from '../plan/plan.ts';
+import type { CgroupFile, CgroupPlan } from '../plan/plan.ts';
 import type { HostFd } from '../stage/stage.ts';
+import { checkControllers, enableControllers, makeCgroup, words } from './cgroup-controllers.ts';
 import { type MountInfo, readMountinfo } from './mountinfo.ts';
 
 /** Where the v2 hierarchy is mounted: /sys/fs/cgroup, or /sys/fs/cgroup/unified on a hybrid host. */
@@ -15,8 +26,6 @@ export function cgroupRoot(mounts: readonly MountInfo[] = readMountinfo('self'))
   return found.mountPoint;
 }
 
-const words = (file: string): string[] => readFileSync(file, 'utf8').trim().split(/\s+/).filter(Boolean);
-
 /** Makes the cgroup and writes its limits; on failure nothing new is left. Returns its folder. */
 export function createCgroup(plan: CgroupPlan): string {
   const root = cgroupRoot();
@@ -24,16 +33,15 @@ export function createCgroup(plan: CgroupPlan): string {
   const folder = `${root}${plan.path}`;
   enableControllers(root, plan);
   try {
-    mkdirSync(folder);
+    makeCgroup(folder);
   } catch (error) {
     if ((error as { code?: string }).code !== 'EEXIST') throw error;
-    throw new ContainerError(`the cgroup ${plan.path} exists already`, {
-      hint: 'tinyctr cleanup removes what dead containers left',
-    });
+    checkUnused(plan, folder);
+    for (const limit of plan.files) writeLimit(folder, limit);
+    return folder;
   }
   try {
-    for (const { file, value, option, ifPresent } of plan.files)
-      if (!ifPresent || existsSync(`${folder}/${file}`)) writeLimit(folder, file, value, option);
+    for (const limit of plan.files) writeLimit(folder, limit);
   } catch (error) {
     rmdirSync(folder);
     throw error;
@@ -41,63 +49,46 @@ export function createCgroup(plan: CgroupPlan): string {
   return folder;
 }
 
-function writeLimit(folder: string, file: string, value: string, option: string): void {
+/** Somebody else's processes would share its limits, and end with it. */
+function checkUnused({ path, reuse }: CgroupPlan, folder: string): void {
+  if (!reuse)
+    throw new ContainerError(`the cgroup ${path} exists already`, {
+      hint: 'tinyctr cleanup removes what dead containers left',
+    });
+  const [pid, child] = [words(`${folder}/cgroup.procs`)[0], words(`${folder}/cgroup.subtree_control`)[0]];
+  const why =
+    (pid && `process ${pid} is in it`) ||
+    (words(`${folder}/cgroup.events`)[1] === '1' && 'processes are below it') ||
+    (child && `it hands controllers on (${child}), so no process may enter`) ||
+    (words(`${folder}/cgroup.freeze`)[0] === '1' && 'it is frozen');
+  if (why) throw new ContainerError(`the cgroup ${path} exists already, and is in use: ${why}`);
+}
+
+/** The file that this kernel has. */
+export function chosenFile(folder: string, { file, value, otherwise }: CgroupFile): { file: string; value: string } {
+  return otherwise && !existsSync(`${folder}/${file}`) ? otherwise : { file, value };
+}
+
+/** @throws ContainerError with what the kernel said */
+export function writeLimit(folder: string, limit: CgroupFile): void {
+  const { file, value } = chosenFile(folder, limit);
+  if (limit.ifPresent && !existsSync(`${folder}/${file}`)) return;
   try {
-    writeFileSync(`${folder}/${file}`, value);
+    for (const line of value.split('\n')) writeLine(`${folder}/${file}`, line);
   } catch (error) {
-    throw new ContainerError(
-      `the ${option} can't be set: ${file} refuses ${value} (${(error as { code?: string }).code})`,
-      { cause: error },
-    );
+    const { code } = error as { code?: string };
+    const why = code === 'ENOENT' ? `this kernel has no ${file}` : `${file} refuses ${value} (${code})`;
+    throw new ContainerError(`the ${limit.option} can't be set: ${why}`, { cause: error });
   }
 }
 
-/** A limit whose controller is missing is an error that names it, where it is bound, and the fix. */
-function checkControllers(root: string, plan: CgroupPlan): void {
-  const needed = plan.files.filter(({ controller }) => !words(`${root}/cgroup.controllers`).includes(controller));
-  const first = needed[0];
-  if (!first) return;
-  const v1 = readMountinfo('self').find(
-    (mount) => mount.fstype === 'cgroup' && mount.superOptions.includes(first.controller),
-  );
-  const options = [...new Set(needed.map(({ option }) => option))].join(', ');
-  throw new ContainerError(
-    `the ${options} can't be kept: the ${first.controller} controller is not in cgroup v2 (${root})` +
-      (v1 ? `, it is bound to cgroup v1 at ${v1.mountPoint}` : ''),
-    {
-      hint: v1
-        ? `boot with cgroup_no_v1=${first.controller} or systemd.unified_cgroup_hierarchy=1; without the limit the container runs`
-        : `see ${root}/cgroup.controllers; a delegated cgroup needs Delegate=${first.controller}, a kernel may have cgroup_disable=${first.controller}`,
-    },
-  );
-}
-
-/** Every cgroup on the way hands the controllers on to its children (cgroup.subtree_control). */
-function enableControllers(root: string, plan: CgroupPlan): void {
-  const controllers = [...new Set(plan.files.map(({ controller }) => controller))];
-  const parents = plan.path.split('/').slice(1, -1);
-  for (let depth = 0; depth <= parents.length; depth++) {
-    const folder = [root, ...parents.slice(0, depth)].join('/');
-    if (!existsSync(folder)) mkdirSync(folder);
-    const enabled = controllers.length > 0 ? words(`${folder}/cgroup.subtree_control`) : [];
-    for (const controller of controllers.filter((name) => !enabled.includes(name)))
-      enableController(folder, controller);
-  }
-}
-
-function enableController(folder: string, controller: string): void {
+/** One write(2), to a file that is there. */
+export function writeLine(path: string, line: string): void {
+  const fd = openSync(path, constants.O_WRONLY);
   try {
-    writeFileSync(`${folder}/cgroup.subtree_control`, `+${controller}`);
-  } catch (error) {
-    if ((error as { code?: string }).code !== 'EBUSY') throw error;
-    const processes = words(`${folder}/cgroup.procs`).slice(0, 5);
-    throw new ContainerError(
-      `${controller} can't be handed to the children of ${folder}: processes sit in it (${processes.join(', ')})`,
-      {
-        hint: 'cgroup v2 wants processes in the leaves only: move them to a child cgroup first (cgroup-v2.rst, "No Internal Process Constraint")',
-        cause: error,
-      },
-    );
+    writeSync(fd, `${line}\n`);
+  } finally {
+    closeSync(fd);
   }
 }
 

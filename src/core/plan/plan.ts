@@ -121,6 +121,10 @@ export interface CgroupPlan {
   path: string;
   /** Written before the first process is born there. */
   files: readonly CgroupFile[];
+  /** Enable every controller that there is, so that it can be measured, not only those with a limit. */
+  everyController?: boolean;
+  /** Take a cgroup that exists already, if it is empty. */
+  reuse?: boolean;
   /** eBPF that decides about device nodes, and the same in words; absent where everything is allowed. */
   devices?: { program: Uint8Array; words: readonly string[] };
 }
@@ -128,9 +132,14 @@ export interface CgroupPlan {
 export interface CgroupFile {
   controller: string;
   file: string;
+  /** Each line is a write of its own. */
   value: string;
   /** What the user knows it by. */
   option: string;
-  /** Skip it where the kernel has no such file. */
+  /** Skip it where the kernel has no such file, or the controller is missing. */
   ifPresent?: boolean;
+  /** Where the kernel has no such file, this one. */
+  otherwise?: { file: string; value: string };
+  /** The file with the use that the value must be above. */
+  above?: string;
 }

@@ -105,12 +105,44 @@ export interface Linux {
   mountLabel?: string;
 }
 
+/** What cgroup v2 has. In bytes and microseconds; -1 is without limit. */
 export interface Resources {
   devices?: { allow: boolean; type?: string; major?: number; minor?: number; access?: string }[];
-  memory?: { limit?: number; reservation?: number; swap?: number };
-  cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string };
-  pids?: { limit: number };
+  /** `swap` is memory and swap together. */
+  memory?: { limit?: number; reservation?: number; swap?: number; checkBeforeUpdate?: boolean };
+  cpu?: {
+    shares?: number;
+    quota?: number;
+    burst?: number;
+    period?: number;
+    cpus?: string;
+    mems?: string;
+    /** 1 is SCHED_IDLE. */
+    idle?: number;
+  };
+  pids?: { limit?: number };
+  blockIO?: BlockIO;
+  hugepageLimits?: { pageSize: string; limit: number }[];
+  rdma?: Record<string, { hcaHandles?: number; hcaObjects?: number }>;
+  /** Files of the cgroup, as they are. */
   unified?: Record<string, string>;
+}
+
+export interface BlockIO {
+  /** 10 to 1000. */
+  weight?: number;
+  weightDevice?: { major: number; minor: number; weight?: number }[];
+  throttleReadBpsDevice?: Throttle[];
+  throttleWriteBpsDevice?: Throttle[];
+  throttleReadIOPSDevice?: Throttle[];
+  throttleWriteIOPSDevice?: Throttle[];
+}
+
+export interface Throttle {
+  major: number;
+  minor: number;
+  /** Bytes or operations a second. */
+  rate: number;
 }
 
 export interface Seccomp {

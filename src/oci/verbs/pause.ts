@@ -1,6 +1,6 @@
 /** tinyctr-oci pause ID */
 import type { Command } from 'commander';
-import { setFrozen } from '../freeze.ts';
+import { setPaused } from '../freeze.ts';
 import type { Globals } from '../globals.ts';
 
 export function define(program: Command, globals: () => Globals): void {
@@ -8,5 +8,5 @@ export function define(program: Command, globals: () => Globals): void {
     .command('pause')
     .description('Stop all processes of a container where they are.')
     .argument('<container-id>')
-    .action((id: string) => setFrozen(globals().root, id, true));
+    .action((id: string) => setPaused(globals().root, id, true));
 }

@@ -1,6 +1,6 @@
 /** tinyctr-oci resume ID */
 import type { Command } from 'commander';
-import { setFrozen } from '../freeze.ts';
+import { setPaused } from '../freeze.ts';
 import type { Globals } from '../globals.ts';
 
 export function define(program: Command, globals: () => Globals): void {
@@ -8,5 +8,5 @@ export function define(program: Command, globals: () => Globals): void {
     .command('resume')
     .description('Let the processes of a paused container go on.')
     .argument('<container-id>')
-    .action((id: string) => setFrozen(globals().root, id, false));
+    .action((id: string) => setPaused(globals().root, id, false));
 }

@@ -2,10 +2,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { defaultSpec } from '../../../src/oci/default-spec.ts';
-import { validateSpec } from '../../../src/spec/validate.ts';
+import { validateResources, validateSpec } from '../../../src/spec/validate.ts';
 import { needs } from '../../support/need.ts';
 
-const clean = { faults: [], unknown: [], ignored: [] };
+const clean = { faults: [], unknown: [] };
 
 /** The default configuration with one field set, by its pointer. */
 function withField(pointer: string, value: unknown): unknown {
@@ -58,6 +58,19 @@ test.each([
   ['/linux/maskedPaths', ['proc']],
   ['/linux/rootfsPropagation', 'sharedd'],
   ['/linux/resources/pids/limit', 'many'],
+  ['/linux/resources/memory/checkBeforeUpdate', 1],
+  ['/linux/resources/cpu/idle', 2],
+  ['/linux/resources/cpu/burst', -1],
+  ['/linux/resources/cpu/cpus', 'all'],
+  ['/linux/resources/cpu/mems', '0\n'],
+  ['/linux/resources/blockIO/weight', 9],
+  ['/linux/resources/blockIO/weightDevice', [{ major: 8, weight: 10 }]],
+  ['/linux/resources/blockIO/throttleReadBpsDevice', [{ major: 8, minor: 0 }]],
+  ['/linux/resources/hugepageLimits', [{ pageSize: '../2MB', limit: 1 }]],
+  ['/linux/resources/hugepageLimits', [{ pageSize: '2MB' }]],
+  ['/linux/resources/rdma', { 'a b': { hcaHandles: 1 } }],
+  ['/linux/resources/rdma', { mlx5_0: { hcaHandles: -1 } }],
+  ['/linux/resources/unified', { 'memory.high': 1 }],
   ['/linux/seccomp', { syscalls: [] }],
   ['/linux/seccomp', { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [{ names: [], action: 'x' }] }],
 ])('%s = %j is a fault of that field', (pointer, value) => {
@@ -74,9 +87,6 @@ test.each([
   ['/linux/intelRdt', { closID: 'x' }],
   ['/linux/personality', { domain: 'LINUX32' }],
   ['/linux/mountLabel', 'label'],
-  ['/linux/resources/unified', { 'memory.high': '1' }],
-  ['/linux/resources/cpu/idle', 1],
-  ['/linux/resources/hugepageLimits', [{ pageSize: '2MB', limit: 1 }]],
   ['/process/apparmorProfile', 'profile'],
   ['/process/ioPriority', { class: 'IOPRIO_CLASS_IDLE' }],
   ['/mounts/0/uidMappings', [{ containerID: 0, hostID: 1, size: 1 }]],
@@ -96,9 +106,43 @@ test.each([
   expect(validateSpec(withField(pointer, value))).toEqual(clean);
 });
 
-test('what only cgroup v1 knows is ignored, and said to be', () => {
-  expect(validateSpec(withField('/linux/resources/memory/swappiness', 60)).ignored).toEqual([
-    '/linux/resources/memory/swappiness',
+test.each([
+  ['memory/kernel', 1000],
+  ['memory/kernelTCP', 1000],
+  ['memory/swappiness', 60],
+  ['memory/disableOOMKiller', true],
+  ['cpu/realtimeRuntime', 1000],
+  ['cpu/realtimePeriod', 1000],
+  ['network/classID', 1048577],
+  ['network/priorities', [{ name: 'eth0', priority: 500 }]],
+  ['blockIO/leafWeight', 10],
+])('%s, which cgroup v2 has not, is refused with the reason; the value that is nothing is not', (field, value) => {
+  const pointer = `/linux/resources/${field}`;
+  expect(validateSpec(withField(pointer, value))).toEqual({
+    faults: [{ pointer, problem: expect.stringMatching(/^can't be kept: cgroup v2 has no /) }],
+    unknown: [],
+  });
+  const nothing = typeof value === 'boolean' ? false : Array.isArray(value) ? [] : 0;
+  expect(validateSpec(withField(pointer, nothing))).toEqual(clean);
+});
+
+test('everything that cgroup v2 has is taken', () => {
+  const resources = {
+    memory: { limit: 5, reservation: 5, swap: 5, kernel: -1, useHierarchy: true, checkBeforeUpdate: true },
+    cpu: { shares: 1, quota: 1, period: 1, burst: 1, idle: 1, cpus: '0-3,5', mems: '0' },
+    pids: { limit: 0 },
+    blockIO: {
+      ...{ weight: 10, weightDevice: [{ major: 8, minor: 0, weight: 500 }] },
+      ...{ throttleReadBpsDevice: [{ major: 8, minor: 0, rate: 1 }], throttleWriteIOPSDevice: [] },
+    },
+    hugepageLimits: [{ pageSize: '2MB', limit: 2 ** 64 }],
+    rdma: { mlx5_0: { hcaHandles: 1 } },
+    unified: { 'memory.high': 'max' },
+  };
+  expect(validateSpec(withField('/linux/resources', resources))).toEqual(clean);
+  expect(validateResources(resources)).toEqual(clean);
+  expect(validateResources({ pids: { limit: '5' } }).faults).toEqual([
+    { pointer: '/pids/limit', problem: expect.stringContaining('is "5"') },
   ]);
 });
 
