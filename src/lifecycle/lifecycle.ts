@@ -103,7 +103,7 @@ export function openProcess(state: ContainerState): HostFd | undefined {
 const POLLIN = 1;
 
 /** poll(2) for data, a hang-up or an end on any of them. False when `timeoutMs` are over; -1 is never. */
-function waitForAny(fds: readonly HostFd[], timeoutMs = -1): boolean {
+export function waitForAny(fds: readonly HostFd[], timeoutMs = -1): boolean {
   const polled = Buffer.alloc(8 * fds.length);
   for (const [i, fd] of fds.entries()) {
     polled.writeInt32LE(fd, 8 * i);
@@ -146,11 +146,19 @@ export async function destroyContainer(state: ContainerState): Promise<void> {
   const cgroup = cgroupRoot() + state.cgroup;
   const pidfd = openProcess(state);
   killCgroup(cgroup);
-  if (pidfd !== undefined) {
-    sendSignal(pidfd, os.signals.SIGKILL);
-    if (!waitForAny([pidfd], 10_000))
-      throw new ContainerError(`process ${state.pid} would not die within ten seconds: see /proc/${state.pid}/stack`);
-    closeSync(pidfd);
-  }
+  if (pidfd !== undefined) killAndWait(pidfd, state);
   await removeCgroup(cgroup);
+}
+
+/** Kills the container's process, and waits until it is gone. */
+export function killProcess(state: ContainerState): void {
+  const pidfd = openProcess(state);
+  if (pidfd !== undefined) killAndWait(pidfd, state);
+}
+
+function killAndWait(pidfd: HostFd, { pid }: ContainerState): void {
+  sendSignal(pidfd, os.signals.SIGKILL);
+  if (!waitForAny([pidfd], 10_000))
+    throw new ContainerError(`process ${pid} would not die within ten seconds: see /proc/${pid}/stack`);
+  closeSync(pidfd);
 }

@@ -1,5 +1,5 @@
 /** `create` and `run` up to where they part: from a bundle to a process that waits at its gate, or already runs. Host side. */
-import { existsSync, openSync, writeFileSync } from 'node:fs';
+import { existsSync, openSync, renameSync, writeFileSync } from 'node:fs';
 import { type LaunchOptions, launch, type RunningContainer } from '../core/container/launch.ts';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { syscall } from '../core/host/syscall.ts';
@@ -33,7 +33,9 @@ export function prepare(globals: Globals, id: string, folder: string): Prepared 
   try {
     checkCgroup(globals.root, id, plan.cgroup.path);
     // runtime.md: what becomes of the bundle's file after create has no effect on the container
-    writeFileSync(`${lock.path}/config.json`, JSON.stringify(bundle.spec), { mode: 0o600 });
+    const file = `${lock.path}/config.json`;
+    writeFileSync(`${file}.new`, JSON.stringify(bundle.spec), { mode: 0o600 });
+    renameSync(`${file}.new`, file);
   } catch (error) {
     lock.remove();
     throw error;
@@ -77,31 +79,42 @@ const explain = async (error: unknown, plan: Plan, hostPid: number): Promise<unk
 /** Launches, and notes in state.json what is true at each moment. On failure only the id is left, the caller's to remove. */
 export async function launchPrepared(
   globals: Globals,
-  { plan, lock }: Prepared,
+  { bundle: { spec }, plan, lock }: Prepared,
   options: Pick<LaunchOptions, 'stdio' | 'preserved'>,
   waits: boolean,
 ): Promise<RunningContainer> {
   const state = lock.read();
+  const hooks = spec.hooks && (await import('./hooks.ts'));
+  let [hooked, launched] = [false, false];
+  const interlude = (moment: 'mounted' | 'ready') => {
+    hooked = true;
+    if (moment === 'mounted') hooks!.runCreateHooks(spec, state);
+    else if (!waits) hooks!.runStartHooks(spec, state, plan.process);
+  };
   const watch = observer(globals);
   const born = (pid: number) => {
     Object.assign(state, { pid, startTime: startTime(pid) });
     lock.write(state);
   };
   const created = waits ? { created: makeGate(lock.path) } : {};
-  const container = await launch(plan, {
-    ...options,
-    ...created,
-    ...(watch ? { observer: watch } : {}),
-    born,
-    explain,
-  });
   try {
+    const container = await launch(plan, {
+      ...options,
+      ...created,
+      ...(watch ? { observer: watch } : {}),
+      ...(hooks ? { interlude } : {}),
+      born,
+      explain,
+    });
+    launched = true;
     lock.write(container.last ? { ...state, last: container.last } : { ...state, running: true });
+    if (!waits) hooks?.runPoststartHooks(spec, state);
+    return container;
   } catch (error) {
-    await destroyContainer(state); // nobody would know of it: the disk is full
+    if (launched) await destroyContainer(state); // nobody would know of it: the disk is full
+    if (hooked) hooks!.runPoststopHooks(spec, state, (message) => warn(globals, message));
     throw error;
   }
-  return container;
 }
 
 /** mkfifo(3), and the page that the stage notes its calls on. */

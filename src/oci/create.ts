@@ -4,6 +4,7 @@ import { setBlocking } from '../core/host/terminal.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import { destroyContainer } from '../lifecycle/lifecycle.ts';
 import { launchPrepared, prepare } from './construct.ts';
+import { poststop } from './delete.ts';
 import { consoleFor, preservedFds, writePidFile } from './descriptors.ts';
 import type { Globals } from './globals.ts';
 
@@ -29,7 +30,9 @@ export async function createContainer(globals: Globals, id: string, request: Cre
       if (container.terminal !== undefined) socket!.send(container.terminal);
       if (request.pidFile !== undefined) writePidFile(request.pidFile, container.hostPid);
     } catch (error) {
-      await destroyContainer(lock.read());
+      const state = lock.read();
+      await destroyContainer(state);
+      await poststop(globals, lock.path, state);
       throw error;
     }
     lock.release();

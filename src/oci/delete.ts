@@ -2,12 +2,15 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { cgroupRoot, removeCgroup } from '../core/host/cgroup.ts';
 import { ContainerError } from '../core/kernel/error.ts';
-import { destroyContainer } from '../lifecycle/lifecycle.ts';
+import { type ContainerState, destroyContainer } from '../lifecycle/lifecycle.ts';
 import { removeUnborn } from '../lifecycle/state.ts';
-import { lockContainer } from './state.ts';
+import type { Globals } from './globals.ts';
+import { warn } from './log.ts';
+import { frozenSpec, lockContainer } from './state.ts';
 
 /** With force, an unknown id is no error: what was wanted is the case. */
-export async function deleteContainer(root: string, id: string, force: boolean): Promise<void> {
+export async function deleteContainer(globals: Globals, id: string, force: boolean): Promise<void> {
+  const { root } = globals;
   removeUnborn(root);
   let found: ReturnType<typeof lockContainer>;
   try {
@@ -24,11 +27,20 @@ export async function deleteContainer(root: string, id: string, force: boolean):
         hint: `tinyctr-oci delete --force ${id} kills it first`,
       });
     else await removeEmptyCgroup(cgroupRoot() + state.cgroup, id);
+    await poststop(globals, lock.path, state);
   } catch (error) {
     lock.release();
     throw error;
   }
   lock.remove();
+}
+
+/** Before the state goes: if this process dies on the way, the next delete runs them again. */
+export async function poststop(globals: Globals, folder: string, state: ContainerState): Promise<void> {
+  const spec = frozenSpec(folder);
+  if (!spec.hooks?.poststop) return;
+  const { runPoststopHooks } = await import('./hooks.ts');
+  runPoststopHooks(spec, state, (message) => warn(globals, message));
 }
 
 /** Where the pid namespace is shared, others may have outlived the container's process: without force nothing is killed. */

@@ -4,7 +4,7 @@ import { parseId } from '../core/init/user.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { capabilitiesIn, capabilityNames } from '../core/plan/capabilities.ts';
 import { planRlimits } from '../core/plan/rlimits.ts';
-import type { Capabilities, Process, Spec } from '../core/spec/types.ts';
+import type { Capabilities, Process } from '../core/spec/types.ts';
 import { didYouMean } from '../engine/nearest.ts';
 import { Problems, UsageError } from '../engine/usage-error.ts';
 import { validateProcess } from '../spec/validate.ts';
@@ -145,9 +145,4 @@ function grantableCapability(name: string, permitted: bigint): string {
 function withCapabilities(own: Capabilities, more: readonly string[]): Capabilities {
   const set = (names: readonly string[] = []) => [...new Set([...names, ...more])];
   return { ...own, bounding: set(own.bounding), effective: set(own.effective), permitted: set(own.permitted) };
-}
-
-/** The copy that create made. */
-export function frozenSpec(folder: string): Spec {
-  return JSON.parse(readFileSync(`${folder}/config.json`, 'utf8')) as Spec;
 }

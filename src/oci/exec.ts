@@ -14,11 +14,11 @@ import { exitCode, openStdio, superviseForeground } from '../engine/foreground.t
 import { type ContainerState, isEnding, openProcess } from '../lifecycle/lifecycle.ts';
 import { compiledFilter } from '../seccomp/cache.ts';
 import { type ConsoleSocket, consoleFor, preservedFds, writePidFile } from './descriptors.ts';
-import { frozenSpec, type ProcessOptions, processOf } from './exec-process.ts';
+import { type ProcessOptions, processOf } from './exec-process.ts';
 import type { Globals } from './globals.ts';
 import { observer, warn } from './log.ts';
 import { permittedCapabilities } from './plan.ts';
-import { type Found, findContainer } from './state.ts';
+import { type Found, findContainer, frozenSpec } from './state.ts';
 
 export interface ExecRequest extends ProcessOptions {
   consoleSocket?: string;

@@ -8,9 +8,9 @@ import { startContainer } from './start.ts';
 export async function runDetached(globals: Globals, id: string, request: CreateRequest): Promise<void> {
   await createContainer(globals, id, request);
   try {
-    startContainer(globals.root, id);
+    await startContainer(globals, id);
   } catch (error) {
-    await deleteContainer(globals.root, id, true);
+    await deleteContainer(globals, id, true);
     throw error;
   }
 }

@@ -9,6 +9,7 @@ import { type ContainerState, destroyContainer } from '../lifecycle/lifecycle.ts
 import { StateFolder } from '../lifecycle/state.ts';
 import { launchPrepared, prepare } from './construct.ts';
 import type { CreateRequest } from './create.ts';
+import { poststop } from './delete.ts';
 import { preservedFds, writePidFile } from './descriptors.ts';
 import type { Globals } from './globals.ts';
 
@@ -41,18 +42,19 @@ export async function runContainer(
       : (await import('../engine/relay.ts')).attachTerminal(container.terminal, isTerminal(0));
   if (request.pidFile !== undefined) writePidFile(request.pidFile, container.hostPid);
   const status = await superviseForeground(container.pidfd);
-  await cleanUp(globals.root, id, request.keep ?? false);
+  await cleanUp(globals, id, request.keep ?? false);
   await detach?.();
   await stdio.drained();
   return exitCode(status);
 }
 
 /** Unless somebody has deleted it already. */
-async function cleanUp(root: string, id: string, keep: boolean): Promise<void> {
-  const again = StateFolder.adopt<ContainerState>(root, id, true);
+async function cleanUp(globals: Globals, id: string, keep: boolean): Promise<void> {
+  const again = StateFolder.adopt<ContainerState>(globals.root, id, true);
   if (!again) return;
   const state = again.read();
   await destroyContainer(state); // in a pid namespace that is not its own, others may have outlived it
-  if (keep) again.release();
-  else again.remove();
+  if (keep) return again.release();
+  await poststop(globals, again.path, state);
+  again.remove();
 }

@@ -2,20 +2,41 @@
 import { rmSync } from 'node:fs';
 import { errnoText } from '../core/kernel/errno.ts';
 import { ContainerError, SyscallError } from '../core/kernel/error.ts';
-import { openGate, type Status } from '../lifecycle/lifecycle.ts';
-import { lockContainer } from './state.ts';
+import type { Spec } from '../core/spec/types.ts';
+import { type ContainerState, killProcess, openGate, type Status } from '../lifecycle/lifecycle.ts';
+import type { Globals } from './globals.ts';
+import { frozenSpec, lockContainer } from './state.ts';
 
 /** Errors of the last frame come out here: the command that can't be executed, a filter that forbids what follows. */
-export function startContainer(root: string, id: string): void {
+export async function startContainer({ root }: Globals, id: string): Promise<void> {
   const { folder, state, status, lock } = lockContainer(root, id);
   try {
     if (status !== 'created') throw wrongState(status);
-    openGate(folder, state);
+    const spec = frozenSpec(folder);
+    if (spec.hooks) await startWithHooks(root, folder, state, spec);
+    else openGate(folder, state);
     rmSync(`${folder}/gate`);
   } catch (error) {
     throw explained(error);
   } finally {
     lock.release();
+  }
+}
+
+/** runtime.md, steps 7 and 9: a hook that fails ends the container. */
+async function startWithHooks(root: string, folder: string, state: ContainerState, spec: Spec): Promise<void> {
+  const hooks = await import('./hooks.ts');
+  try {
+    if (spec.hooks?.startContainer) {
+      const { permittedCapabilities, planBundle } = await import('./plan.ts');
+      const bundle = { path: state.bundle, spec, rootfs: state.rootfs };
+      hooks.runStartHooks(spec, state, planBundle(bundle, state.id, root, permittedCapabilities()).process);
+    }
+    openGate(folder, state);
+    hooks.runPoststartHooks(spec, state);
+  } catch (error) {
+    killProcess(state);
+    throw error;
   }
 }
 

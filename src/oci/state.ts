@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { ContainerError } from '../core/kernel/error.ts';
+import type { Spec } from '../core/spec/types.ts';
 import { type ContainerState, type Status, statusOf } from '../lifecycle/lifecycle.ts';
 import { StateFolder } from '../lifecycle/state.ts';
 import { specVersion } from './globals.ts';
@@ -48,6 +49,12 @@ export function lockContainer(root: string, id: string): Found & { lock: StateFo
 /** Nobody is creating it while we hold the lock. */
 function lockedStatus(folder: string, state: ContainerState): Status {
   return state.pid === 0 ? 'stopped' : statusOf(folder, state);
+}
+
+/** What config.json said at create, completed; nothing if a process died before it was written. */
+export function frozenSpec(folder: string): Spec {
+  const file = `${folder}/config.json`;
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Spec) : { ociVersion: specVersion };
 }
 
 export function listContainers(root: string): Found[] {

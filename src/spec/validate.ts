@@ -34,6 +34,7 @@ const text = matching('a string without NUL', isText);
 const flag = matching('true or false', (value) => typeof value === 'boolean');
 const absolute = matching('an absolute path', (value) => isText(value) && value.startsWith('/'));
 const nonEmpty = matching('a string that is not empty', (value) => isText(value) && value !== '');
+const variable = matching('NAME=VALUE', (value) => isText(value) && value.indexOf('=') > 0);
 const words = (...known: string[]) => matching(known.join(', '), (value) => known.includes(value as string));
 const integer = (least: number, most: number) =>
   matching(`a whole number from ${least} to ${most}`, (value) => {
@@ -112,7 +113,7 @@ const process = object(
     ]),
     args: list(text, 1),
     commandLine: otherPlatform,
-    env: list(matching('NAME=VALUE', (value) => isText(value) && value.indexOf('=') > 0)),
+    env: list(variable),
     cwd: absolute,
     capabilities: object({
       bounding: capabilities,
@@ -232,6 +233,19 @@ const linux = object({
   ...{ mountLabel: later, intelRdt: later, personality: later },
 });
 
+const hook = object({ path: absolute, args: list(text), env: list(variable), timeout: integer(1, 2 ** 31 - 1) }, [
+  'path',
+]);
+export const hookNames = [
+  'prestart',
+  'createRuntime',
+  'createContainer',
+  'startContainer',
+  'poststart',
+  'poststop',
+] as const;
+const hooks = object(Object.fromEntries(hookNames.map((name) => [name, list(hook)])));
+
 const config = object(
   {
     ociVersion: matching('a version 1.x.y', (value) => isText(value) && /^1\.\d+\.\d+(-[\w.+-]+)?$/.test(value)),
@@ -241,7 +255,7 @@ const config = object(
     domainname: text,
     mounts: list(mount),
     annotations: map(text),
-    hooks: later,
+    hooks,
     linux,
     ...{
       solaris: otherPlatform,

@@ -132,7 +132,6 @@ describe('tinyctr-oci', needs({ root: true }), () => {
     });
 
     test.each<[string, (spec: Spec) => void]>([
-      ['/hooks', (spec) => Object.assign(spec, { hooks: { prestart: [{ path: '/bin/true' }] } })],
       ['/linux/namespaces/6/type', ({ linux }) => linux!.namespaces!.push({ type: 'user' })],
       ['/linux/uidMappings', ({ linux }) => Object.assign(linux!, { uidMappings: [{ containerID: 0 }] })],
       ['/linux/intelRdt', ({ linux }) => Object.assign(linux!, { intelRdt: { closID: 'x' } })],

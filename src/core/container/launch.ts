@@ -9,7 +9,7 @@ import { openNamespaces, withPidNamespace } from '../host/namespaces.ts';
 import { type SpawnedStage, spawnStage } from '../host/spawn.ts';
 import { nativeFolder } from '../host/syscall.ts';
 import { sealedProgram } from '../host/wire.ts';
-import { type InitDescriptors, initContainer } from '../init/container.ts';
+import { type InitDescriptors, initContainer, type Ready } from '../init/container.ts';
 import type { Plan } from '../plan/plan.ts';
 import type { HostFd, Observer } from '../stage/stage.ts';
 import { type AttendedProcess, attend, pipesOf } from './attend.ts';
@@ -24,6 +24,8 @@ export interface LaunchOptions {
   created?: Created;
   /** Called once the process exists, with its pid: what must be on disk before anything can go wrong. */
   born?: (hostPid: number) => void;
+  /** Called while the stage waits, for hooks: all is mounted and the root still the host's, or only the last frame is left. */
+  interlude?: (moment: 'mounted' | 'ready') => void;
   /** Says better why it failed, while the half-built container still stands; hostPid is 0 if there is none. */
   explain?: (error: unknown, plan: Plan, hostPid: number) => Promise<unknown>;
 }
@@ -91,7 +93,13 @@ async function start(
         ...(init === undefined ? {} : { init }),
         ...(created && { gate: created.gate }),
       };
-      initContainer(stage, plan, descriptors, ready);
+      const { interlude } = options;
+      const last: Ready = (master) => {
+        ready(master);
+        if (interlude) stage.flush();
+        interlude?.('ready');
+      };
+      initContainer(stage, plan, descriptors, last, interlude && (() => interlude('mounted')));
     });
   } finally {
     if (init !== undefined) closeSync(init);

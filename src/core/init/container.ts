@@ -35,7 +35,13 @@ export interface InitDescriptors {
 export type Ready = (terminal: HostFd | undefined) => void;
 
 /** Returns when the process is the container's own. Throws SyscallError and ContainerError; then the stage still answers. */
-export function initContainer(stage: Stage, plan: Plan, descriptors: InitDescriptors, ready: Ready): void {
+export function initContainer(
+  stage: Stage,
+  plan: Plan,
+  descriptors: InitDescriptors,
+  ready: Ready,
+  mounted?: () => void,
+): void {
   stage.step({
     id: 'protect',
     why: 'from here on, no process of the container can attach to this one with ptrace or read its descriptors',
@@ -83,6 +89,15 @@ export function initContainer(stage: Stage, plan: Plan, descriptors: InitDescrip
   const nullDevice = makeDevices(stage, root, plan.devices);
   const terminal = plan.terminal && openTerminal(stage, root, plan.terminal);
   if (terminal) mountConsole(stage, root, terminal);
+  if (mounted) {
+    stage.step({
+      id: 'hooks',
+      why: 'everything is mounted and the host’s files are still within reach: others may now act on the container',
+      see: ['config.md: createRuntime Hooks, createContainer Hooks'],
+    });
+    stage.flush();
+    mounted();
+  }
   const user = lookUpUser(stage, root, plan.process.user);
   writeProc(stage, plan.sysctls, plan.process.oomScoreAdj);
   maskPaths(stage, root, plan.maskedPaths, nullDevice);

@@ -10,6 +10,7 @@ export interface Spec {
   hostname?: string;
   domainname?: string;
   mounts?: Mount[];
+  hooks?: Partial<Record<HookName, Hook[]>>;
   annotations?: Record<string, string>;
   linux?: Linux;
 }
@@ -52,6 +53,18 @@ export interface Rlimit {
   type: string;
   soft: number;
   hard: number;
+}
+
+export type HookName = 'prestart' | 'createRuntime' | 'createContainer' | 'startContainer' | 'poststart' | 'poststop';
+
+export interface Hook {
+  /** Absolute. */
+  path: string;
+  /** With argv[0]. */
+  args?: string[];
+  env?: string[];
+  /** Seconds. */
+  timeout?: number;
 }
 
 export interface Root {

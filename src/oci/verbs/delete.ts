@@ -9,5 +9,5 @@ export function define(program: Command, globals: () => Globals): void {
     .description('Delete what a stopped container holds.')
     .argument('<container-id>')
     .option('-f, --force', 'kill it first if it runs; an unknown id is no error')
-    .action((id: string, options: { force?: boolean }) => deleteContainer(globals().root, id, options.force ?? false));
+    .action((id: string, options: { force?: boolean }) => deleteContainer(globals(), id, options.force ?? false));
 }

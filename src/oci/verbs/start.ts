@@ -8,5 +8,5 @@ export function define(program: Command, globals: () => Globals): void {
     .command('start')
     .description('Start a created container.')
     .argument('<container-id>')
-    .action((id: string) => startContainer(globals().root, id));
+    .action((id: string) => startContainer(globals(), id));
 }

@@ -81,7 +81,6 @@ test.each([
 });
 
 test.each([
-  ['/hooks', { createRuntime: [{ path: '/x' }] }],
   ['/linux/uidMappings', [{ containerID: 0, hostID: 1, size: 1 }]],
   ['/linux/timeOffsets', { boottime: { secs: 1 } }],
   ['/linux/intelRdt', { closID: 'x' }],
@@ -160,7 +159,7 @@ test.each([null, 5, 'text', []])('%j is no configuration', (value) => {
 
 const folder = '../shared/data/configs';
 describe('configurations that clients generated', needs({ file: folder }), () => {
-  const later = ['/hooks', '/linux/uidMappings', '/linux/gidMappings'];
+  const later = ['/linux/uidMappings', '/linux/gidMappings'];
   const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.config.json')) : [];
   test.each(names)('%s has nothing wrong but what is not there yet', (name) => {
     const text = readFileSync(`${folder}/${name}`, 'utf8');

@@ -73,6 +73,24 @@ describe('mounts', () => {
     expect(textOf(calls[first(calls, isPropagation)]!, 1)).toBe('/');
   });
 
+  test('hooks come when all is mounted and every call is done, but before settings, masks and pivot_root', () => {
+    let before: string[] = [];
+    const calls = callsOf({
+      watch: false,
+      options: { sysctl: ['net.ipv4.ip_forward=1'] },
+      mounted: (soFar) => (before = soFar.map(({ name }) => name)),
+    });
+    const after = calls.slice(before.length).map(({ name }) => name);
+    expect(before.filter((name) => name === 'fsmount').length).toBeGreaterThan(5);
+    expect(before).toContain('mknodat');
+    for (const name of ['pivot_root', 'setresuid', 'execve']) {
+      expect(before).not.toContain(name);
+      expect(after).toContain(name);
+    }
+    const settings = calls.findIndex((call) => call.name === 'openat2' && textOf(call, 1).startsWith('sys/net'));
+    expect(settings).toBeGreaterThan(before.length);
+  });
+
   test('masks and read-only paths come before the root is entered, the host goes at once', () => {
     const calls = callsOf(bound);
     const names = calls.map((call) => call.name);

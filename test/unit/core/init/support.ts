@@ -5,7 +5,7 @@ import { type PlanInput, planContainer } from '../../../../src/core/plan/contain
 import type { Plan } from '../../../../src/core/plan/plan.ts';
 import type { HostFd } from '../../../../src/core/stage/stage.ts';
 import type { RunOptions } from '../../../../src/engine/options.ts';
-import { directory, type FakeFile, file } from '../../../support/fake-container.ts';
+import { directory, type FakeFile, file, type RecordedCall } from '../../../support/fake-container.ts';
 import { type Recording, recordStage } from '../../../support/recording-stage.ts';
 import { specOf } from '../../engine/support.ts';
 
@@ -28,6 +28,7 @@ export interface Wanted {
   watch?: boolean;
   pipes?: number[];
   initFd?: HostFd;
+  mounted?: (calls: readonly RecordedCall[]) => void;
 }
 
 export function planOf({ options = {}, input = {}, terminal = false, change = (plan) => plan }: Wanted = {}): Plan {
@@ -57,7 +58,14 @@ export function record(wanted: Wanted = {}): Recording & { error: unknown } {
   const init = wanted.initFd === undefined ? {} : { init: wanted.initFd };
   let error: unknown;
   try {
-    initContainer(recording.stage, plan, { namespaces, pipes: wanted.pipes ?? [], ...init }, () => undefined);
+    const descriptors = { namespaces, pipes: wanted.pipes ?? [], ...init };
+    initContainer(
+      recording.stage,
+      plan,
+      descriptors,
+      () => undefined,
+      wanted.mounted && (() => wanted.mounted!(recording.calls)),
+    );
   } catch (thrown) {
     error = thrown;
   }
