@@ -6,7 +6,8 @@ const { readFileSync, writeFileSync } = require('node:fs');
 const vm = require('node:vm');
 
 const filename = __filename.replace(/\.cjs$/, '.bundle.cjs');
-const cache = `${filename}${process.argv.includes('run') ? '.run' : ''}.cache`; // the launcher gives `run` flags of its own
+const hasFlags = filename.includes('tinyctr-oci.') || process.argv.includes('run'); // which the launcher gives to them
+const cache = `${filename}${hasFlags ? '.run' : ''}.cache`;
 const keepCode = process.env.TINYCTR_KEEP_CODE !== undefined; // scripts/build.mjs: compile what is called, and keep it
 let cachedData;
 try {

@@ -200,12 +200,12 @@ describe.each(Object.keys(runtimes))('%s exec', needs({ root: true }), (name) =>
     const client = runProgram('python3', ['-c', terminalClient, socket]);
     await until('the socket', () => existsSync(socket));
     await detached(
-      'tty; test -t 0 && test -t 2 && echo yes; ls -l /proc/self/fd 2>/dev/null | grep -c pts; echo > /dev/tty',
+      'tty; test -t 0 && test -t 2 && echo yes; readlink /proc/$$/fd/1; echo > /dev/tty',
       '--tty',
       '--console-socket',
       socket,
     );
-    expect((await client).stdout.replaceAll('\r', '')).toMatch(/^\/dev\/pts\/\d+\nyes\n2\n\n$/);
+    expect((await client).stdout.replaceAll('\r', '')).toMatch(/^\/dev\/pts\/\d+\nyes\n\/dev\/pts\/\d+\n\n$/);
   });
 
   describe('process.json', () => {

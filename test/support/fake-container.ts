@@ -211,6 +211,12 @@ export class FakeContainer {
       this.pivoted = true;
       return 0;
     },
+    setns: (call) => {
+      if (!(call.args[1]! & k.CLONE_NEWNS)) return 0;
+      this.pivoted = true;
+      this.cwd = '/';
+      return 0;
+    },
     chdir: (call) => {
       this.cwd = this.at(k.AT_FDCWD, textOf(call, 0));
       return 0;
