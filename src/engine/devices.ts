@@ -75,6 +75,22 @@ function ruleFor({ device: { type, major, minor }, access }: RequestedDevice): D
   return type === 'p' ? [] : [{ allow: true, type: type === 'b' ? 'b' : 'c', major, minor, access }];
 }
 
+/** Reads `c 1:3 mr`, docker's --device-cgroup-rule: what is allowed beside the devices that the container has. @throws UsageError */
+export function parseDeviceRule(text: string): DeviceRule {
+  const match = /^([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})$/.exec(text);
+  if (!match || !isAccess(match[4]!))
+    throw new UsageError(
+      `--device-cgroup-rule '${text}' is not 'TYPE MAJOR:MINOR ACCESS', such as 'c 10:229 rwm' or 'b 8:* r'`,
+    );
+  const [, type, major, minor, access] = match as unknown as [string, string, string, string, string];
+  const number = (what: string, digits: string, max: number) => {
+    if (digits === '*') return -1;
+    if (Number(digits) > max) throw new UsageError(`--device-cgroup-rule '${text}': ${what} is at most ${max}`);
+    return Number(digits);
+  };
+  return { allow: true, type, major: number('MAJOR', major, 0xfff), minor: number('MINOR', minor, 0xfffff), access };
+}
+
 /**
  * Of two devices with the same path in the container the later one counts. The rules are docker's: everything with
  * --privileged; else what every container has of its own, and --device with the access that was asked for.
@@ -83,6 +99,7 @@ export function devices(options: RunOptions, host: HostReaders, problems: Proble
   const all = options.privileged ? allDevices(host) : [];
   const requested = problems.each(options.device, (text) => requestedDevices(text, host)).flat();
   const nodes = [...all, ...requested.map(({ device }) => device)];
+  const rules = problems.each(options.deviceCgroupRule ?? [], parseDeviceRule);
   const limited = requested.find(({ access }) => access.length < 3);
   if (options.privileged && limited)
     problems.add(`--device with '${limited.access}' can't be kept with --privileged, which allows every access`);
@@ -90,6 +107,11 @@ export function devices(options: RunOptions, host: HostReaders, problems: Proble
     devices: [...new Map(nodes.map((device) => [device.path, device])).values()],
     rules: options.privileged
       ? [{ allow: true, access: 'rwm' }]
-      : [{ allow: false, access: 'rwm' }, ...structuredClone(defaultDeviceRules), ...requested.flatMap(ruleFor)],
+      : [
+          { allow: false, access: 'rwm' },
+          ...structuredClone(defaultDeviceRules),
+          ...requested.flatMap(ruleFor),
+          ...rules,
+        ],
   };
 }

@@ -1,5 +1,5 @@
 /** What `containerSpec` asks about the host, read for real. Host side. */
-import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { availableParallelism, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import type { HostDevice, HostReaders } from './options.ts';
@@ -38,4 +38,5 @@ export const hostReaders: HostReaders = {
   exists: existsSync,
   resolve: (path) => resolve(path),
   devices,
+  realPath: (path) => realpathSync(path),
 };

@@ -1,4 +1,4 @@
-/** Which namespaces of its own the container has, from --network, --pid, --ipc and --uts. Pure. */
+/** Which namespaces of its own the container has, from --network, --pid, --ipc, --uts and --cgroupns. Pure. */
 import type { Namespace, NamespaceType } from '../core/spec/types.ts';
 import type { RunOptions } from './options.ts';
 import { type Problems, UsageError } from './usage-error.ts';
@@ -9,6 +9,7 @@ export interface HostNamespaces {
   pid: boolean;
   ipc: boolean;
   uts: boolean;
+  cgroup: boolean;
 }
 
 function isHost(option: string, value: string | undefined, own: string[]): boolean {
@@ -18,7 +19,7 @@ function isHost(option: string, value: string | undefined, own: string[]): boole
   throw new UsageError(`${option} '${value}' is not there yet: ${allowed} is allowed`);
 }
 
-/** Reads the four options; the default is a namespace of the container's own, the network one with loopback only. */
+/** Reads the five options; the default is a namespace of the container's own, the network one with loopback only. */
 export function hostNamespaces(options: RunOptions, problems: Problems): HostNamespaces {
   const read = (option: string, value: string | undefined, own: string[]) =>
     problems.attempt(() => isHost(option, value, own), false);
@@ -27,6 +28,7 @@ export function hostNamespaces(options: RunOptions, problems: Problems): HostNam
     pid: read('--pid', options.pid, []),
     ipc: read('--ipc', options.ipc, ['private']),
     uts: read('--uts', options.uts, []),
+    cgroup: read('--cgroupns', options.cgroupns, ['private']),
   };
   if (host.uts && options.hostname !== undefined) {
     problems.add("--hostname and --uts=host exclude each other: the host's name would be changed");
@@ -40,9 +42,9 @@ export function hostNamespaces(options: RunOptions, problems: Problems): HostNam
   return host;
 }
 
-/** The new namespaces, as runtime-spec's linux.namespaces; the mount and cgroup ones are always the container's. */
+/** The new namespaces, as runtime-spec's linux.namespaces; the mount one is always the container's. */
 export function namespaces(host: HostNamespaces): Namespace[] {
   const own: NamespaceType[] = ['mount'];
-  for (const type of ['network', 'uts', 'pid', 'ipc'] as const) if (!host[type]) own.push(type);
-  return [...own, 'cgroup' as const].map((type) => ({ type }));
+  for (const type of ['network', 'uts', 'pid', 'ipc', 'cgroup'] as const) if (!host[type]) own.push(type);
+  return own.map((type) => ({ type }));
 }

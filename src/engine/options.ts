@@ -4,8 +4,30 @@
  */
 import type { Device } from '../core/spec/types.ts';
 
+/** docker's options that limit a cgroup; `tinyctr limit` has them too. Repeated ones are lists, absent when nobody gave one. */
+export interface LimitOptions {
+  memory?: string;
+  memorySwap?: string;
+  memoryReservation?: string;
+  cpus?: string;
+  cpuShares?: string;
+  cpuQuota?: string;
+  cpuPeriod?: string;
+  cpusetCpus?: string;
+  cpusetMems?: string;
+  pidsLimit?: string;
+  blkioWeight?: string;
+  blkioWeightDevice?: string[];
+  deviceReadBps?: string[];
+  deviceWriteBps?: string[];
+  deviceReadIops?: string[];
+  deviceWriteIops?: string[];
+  deviceCgroupRule?: string[];
+  cgroupParent?: string;
+}
+
 /** The options of `tinyctr run` as the command line gives them: docker's names, repeated ones as lists. */
-export interface RunOptions {
+export interface RunOptions extends LimitOptions {
   interactive?: boolean;
   tty?: boolean;
   rm?: boolean;
@@ -39,10 +61,7 @@ export interface RunOptions {
   label: string[];
   cidfile?: string;
   stopSignal?: string;
-  memory?: string;
-  cpus?: string;
-  cpuShares?: string;
-  pidsLimit?: string;
+  cgroupns?: string;
 }
 
 /** A device node of the host, as lstat(2) shows it; `fileMode` may carry the file type bits. */
@@ -62,4 +81,6 @@ export interface HostReaders {
   resolve(path: string): string;
   /** The device at `path`, or every device below it when it is a directory (an empty list when there is none). */
   devices(path: string): HostDevice[];
+  /** Without links; for a path that exists. */
+  realPath(path: string): string;
 }

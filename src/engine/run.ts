@@ -145,7 +145,7 @@ function makePlan(request: RunRequest, wanted: ContainerSpec, id: string, tty: b
       user: { kind: 'lookup', user: wanted.user, groupAdd: wanted.groupAdd },
       createCwd: true,
       init: wanted.init,
-      cgroupPath: `/tinyctr/${id}`,
+      cgroupPath: wanted.spec.linux!.cgroupsPath!,
       ...(seccomp ? { seccomp: compile(seccomp, root) } : {}),
       ...(tty ? { terminal: windowSize(1 as HostFd) } : {}),
     },

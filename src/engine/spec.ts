@@ -10,12 +10,13 @@ import { devices } from './devices.ts';
 import { environment } from './environment.ts';
 import { checkDns, parseAddHost } from './etc-files.ts';
 import { checkGroup, checkHostname, checkName, checkUser, parseLabel, parseSignal } from './identity.ts';
-import { resources, rlimits } from './limits.ts';
+import { cgroupPath, resources } from './limits.ts';
 import { type EtcFiles, mounts } from './mounts.ts';
 import { type HostNamespaces, hostNamespaces, namespaces } from './namespaces.ts';
 import type { HostReaders, RunOptions } from './options.ts';
 import { type SeccompChoice, security, systemPaths } from './security.ts';
 import { sysctls } from './sysctl.ts';
+import { rlimits } from './ulimits.ts';
 import { Problems } from './usage-error.ts';
 
 export interface ContainerSpecInput {
@@ -103,7 +104,7 @@ function containerProcess(
 
 /**
  * The specification of the container that `docker run` with these options would make.
- * Left out, because the caller knows more: HOME, process.user, linux.seccomp, linux.cgroupsPath, the init program.
+ * Left out, because the caller knows more: HOME, process.user, linux.seccomp, the init program.
  * @throws UsageError with everything that is wrong with the options, not only the first
  */
 export function containerSpec(input: ContainerSpecInput): ContainerSpec {
@@ -124,6 +125,7 @@ export function containerSpec(input: ContainerSpecInput): ContainerSpec {
     namespaces: namespaces(shared),
     devices: nodes.devices,
     resources: { devices: nodes.rules, ...resources(options, host, problems) },
+    cgroupsPath: problems.attempt(() => cgroupPath(options.cgroupParent, input.id), ''),
     ...rootfsPropagation(spec),
     sysctl: sysctls(options, shared, host, problems),
     ...systemPaths(safety.hideSystemPaths, host),

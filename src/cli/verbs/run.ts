@@ -3,16 +3,11 @@ import { type Command, Option } from 'commander';
 import { cleanup } from '../../engine/cleanup.ts';
 import type { RunOptions } from '../../engine/options.ts';
 import { run } from '../../engine/run.ts';
-import { UsageError } from '../../engine/usage-error.ts';
 import { ensureImage, layersFolder } from '../../image/store.ts';
 import type { Globals } from '../globals.ts';
+import { addRow, limitOptions, list, namesOf, type OptionRow, refuse, refusedLimits } from '../limit-options.ts';
 import { debugObserver } from '../observe.ts';
 import { requireRoot } from '../require.ts';
-
-const list = (value: string, previous: string[]): string[] => [...previous, value];
-
-/** Flags, what they do, and for options that may be repeated how their values are gathered. */
-type OptionRow = readonly [flags: string, text: string, gather?: typeof list];
 
 const options: readonly OptionRow[] = [
   ['-i, --interactive', 'pass standard input on'],
@@ -48,15 +43,12 @@ const options: readonly OptionRow[] = [
   ['-l, --label <key=value>', 'label of the container', list],
   ['--cidfile <file>', 'write the container’s id to a file'],
   ['--stop-signal <signal>', 'signal that asks the container to stop'],
-  ['-m, --memory <bytes>', 'memory limit'],
-  ['--cpus <number>', 'how many CPUs’ time it may use'],
-  ['-c, --cpu-shares <number>', 'weight against other containers'],
-  ['--pids-limit <number>', 'how many processes it may have'],
+  ['--cgroupns <mode>', 'host, private'],
+  ...limitOptions,
 ];
 
 const flags = ['interactive', 'tty', 'rm', 'read-only', 'privileged', 'init'];
 
-const namesOf = ([text]: OptionRow): string[] => text.split(' <')[0]!.split(', ');
 const repeated = [
   'env',
   'envFile',
@@ -84,16 +76,6 @@ const notYet = [
   '--pull <when>',
   '--platform <platform>',
   '--userns <mode>',
-  '--cgroupns <mode>',
-  '--cgroup-parent <path>',
-  '--memory-swap <bytes>',
-  '--memory-reservation <bytes>',
-  '--cpu-quota <us>',
-  '--cpu-period <us>',
-  '--cpuset-cpus <list>',
-  '--cpuset-mems <list>',
-  '--blkio-weight <weight>',
-  '--device-cgroup-rule <rule>',
   '--stop-timeout <seconds>',
   '--log-driver <driver>',
   '--log-opt <option>',
@@ -148,11 +130,6 @@ function defineOption(command: Command, name: string): void {
   else defineAll(command);
 }
 
-function addRow(command: Command, [text, description, gather]: OptionRow): void {
-  if (gather) command.option(text, description, gather, []);
-  else command.option(text, description);
-}
-
 function defineAll(command: Command): void {
   const has = (name: string) => command.options.some((o) => o.long === name);
   if (has('--no-tty')) return;
@@ -161,17 +138,9 @@ function defineAll(command: Command): void {
 }
 
 function addRefused(command: Command): void {
-  for (const [list, reason] of [
-    [notYet, 'is not there yet'],
-    [never, 'is left out on purpose'],
-  ] as const)
-    for (const text of list) {
-      const option = new Option(text).hideHelp();
-      command.addOption(option);
-      command.on(`option:${option.name()}`, () => {
-        throw new UsageError(`--${option.name()} ${reason}`);
-      });
-    }
+  for (const text of notYet) refuse(command, text, 'is not there yet');
+  for (const text of never) refuse(command, text, 'is left out on purpose');
+  for (const [text, reason] of refusedLimits) refuse(command, text, reason);
   for (const flag of flags) command.addOption(new Option(`--no-${flag}`).hideHelp());
 }
 

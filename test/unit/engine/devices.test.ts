@@ -106,4 +106,19 @@ describe('device rules', () => {
     const problem = problemOf(() => rulesOf({ privileged: true, device: ['/dev/fuse:rw'] }));
     expect(problem).toContain("--device with 'rw' can't be kept with --privileged");
   });
+
+  it.each([
+    ['c 10:229 rwm', { allow: true, type: 'c', major: 10, minor: 229, access: 'rwm' }],
+    ['b 8:* r', { allow: true, type: 'b', major: 8, minor: -1, access: 'r' }],
+    ['a *:* rw', { allow: true, type: 'a', major: -1, minor: -1, access: 'rw' }],
+  ])('are what --device-cgroup-rule %j says', (rule, wanted) => {
+    expect(rulesOf({ deviceCgroupRule: [rule] }).slice(byDefault.length)).toEqual([wanted]);
+  });
+
+  it.each(['c 10 rwm', 'x 1:1 r', 'c 1:1', 'c 1:1 rr', 'c 1:1 x', 'c 4096:1 r', 'c 1:1048576 r'])(
+    'refuse --device-cgroup-rule %j',
+    (rule) => {
+      expect(problemOf(() => rulesOf({ deviceCgroupRule: [rule] }))).toContain(`--device-cgroup-rule '${rule}'`);
+    },
+  );
 });

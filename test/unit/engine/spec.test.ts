@@ -24,7 +24,7 @@ describe('containerSpec', () => {
       init: false,
       stopSignal: undefined,
       labels: {},
-      hostNamespaces: { network: false, pid: false, ipc: false, uts: false },
+      hostNamespaces: { network: false, pid: false, ipc: false, uts: false, cgroup: false },
     });
   });
 

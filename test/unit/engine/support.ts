@@ -42,8 +42,9 @@ export function fakeHost({ files = {}, devices = {}, env = {}, cpus = 4 }: FakeH
       if (text === undefined) throw missing(path);
       return typeof text === 'string' ? new TextEncoder().encode(text) : text;
     },
-    exists: (path) => path in all,
+    exists: (path) => path in all || path in devices,
     resolve: (path) => posix.resolve('/work/here', path),
+    realPath: (path) => path,
     devices(path) {
       const found = devices[path] ?? (path === '/dev' ? [] : undefined);
       if (!found) throw missing(path);
