@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import { UsageError } from '../engine/usage-error.ts';
 
-export const list = (value: string, previous: string[]): string[] => [...previous, value];
+export const list = (value: string, previous: string[] = []): string[] => [...previous, value];
 
 /** Flags, what they do, and for options that may be repeated how their values are gathered. */
 export type OptionRow = readonly [flags: string, text: string, gather?: typeof list];
@@ -46,7 +46,7 @@ export const refusedLimits: readonly (readonly [flags: string, reason: string])[
 export const namesOf = ([text]: OptionRow): string[] => text.split(' <')[0]!.split(', ');
 
 export function addRow(command: Command, [text, description, gather]: OptionRow): void {
-  if (gather) command.option(text, description, gather, []);
+  if (gather) command.option(text, description, gather);
   else command.option(text, description);
 }
 

@@ -28,6 +28,7 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   image: { summary: 'the verbs of images, and prune', load: () => import('./verbs/image.ts') },
   system: { summary: 'what takes room on the disk: df', load: () => import('./verbs/system.ts') },
   inspect: { summary: 'tell all about images', load: () => import('./verbs/inspect.ts') },
+  limit: { summary: 'run a command under limits, without a container', load: () => import('./verbs/limit.ts') },
   cleanup: { summary: 'remove what dead containers left', load: () => import('./verbs/cleanup.ts') },
 };
 

@@ -6,6 +6,7 @@
 import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { listStates, type RunState, removeUnborn, StateFolder } from '../lifecycle/state.ts';
 import { readRecord, removeContainer, writeRecord } from './containers.ts';
+import { isLimit } from './limit-name.ts';
 
 /** Returns the ids of the containers that were cleaned up. A living container's lock keeps us away from it. */
 export async function cleanup(root: string, runRoot: string): Promise<string[]> {
@@ -18,8 +19,7 @@ export async function cleanup(root: string, runRoot: string): Promise<string[]> 
     const cgroup = `${cgroupRoot()}${state.cgroup}`;
     killCgroup(cgroup);
     await removeCgroup(cgroup);
-    if (state.remove || !readRecord(state.root, id)) removeContainer(state.root, id);
-    else markKilled(state.root, id);
+    if (!isLimit(id)) endRecord(state, id);
     folder.remove();
     cleaned.push(id);
   }
@@ -33,6 +33,11 @@ function readState(folder: StateFolder, id: string, root: string): Pick<RunState
   } catch {
     return { cgroup: `/tinyctr/${id}`, root, remove: false };
   }
+}
+
+function endRecord({ root, remove }: Pick<RunState, 'root' | 'remove'>, id: string): void {
+  if (remove || !readRecord(root, id)) removeContainer(root, id);
+  else markKilled(root, id);
 }
 
 function markKilled(root: string, id: string): void {

@@ -27,7 +27,8 @@ export interface ContainerRecord {
   /** ISO 8601. */
   created: string;
   stopSignal: number | undefined;
-  ended?: { at: string; exitCode: number };
+  /** `oomKilled`: the kernel killed a process of it for its memory. */
+  ended?: { at: string; exitCode: number; oomKilled?: true };
 }
 
 const folderOf = (root: string, id: string): string => `${root}/containers/${id}`;

@@ -2,7 +2,7 @@
 import { posix } from 'node:path';
 import { type DeviceRule, defaultDeviceRules } from '../core/plan/device-rules.ts';
 import { checkDestination } from './bind.ts';
-import type { HostDevice, HostReaders, RunOptions } from './options.ts';
+import type { HostDevice, HostReaders, LimitOptions, RunOptions } from './options.ts';
 import { type Problems, UsageError } from './usage-error.ts';
 
 interface DeviceRequest {
@@ -76,7 +76,7 @@ function ruleFor({ device: { type, major, minor }, access }: RequestedDevice): D
 }
 
 /** Reads `c 1:3 mr`, docker's --device-cgroup-rule: what is allowed beside the devices that the container has. @throws UsageError */
-export function parseDeviceRule(text: string): DeviceRule {
+function parseDeviceRule(text: string): DeviceRule {
   const match = /^([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})$/.exec(text);
   if (!match || !isAccess(match[4]!))
     throw new UsageError(
@@ -114,4 +114,11 @@ export function devices(options: RunOptions, host: HostReaders, problems: Proble
           ...rules,
         ],
   };
+}
+
+/** For a cgroup of `tinyctr limit`: everything, as long as nobody asks for less. With a rule it has what every container has, and that. */
+export function limitedDevices(options: LimitOptions, problems: Problems): DeviceRule[] {
+  const { deviceCgroupRule } = options;
+  if (!deviceCgroupRule) return [{ allow: true, access: 'rwm' }];
+  return [{ allow: false, access: 'rwm' }, ...problems.each(deviceCgroupRule, parseDeviceRule)];
 }

@@ -84,20 +84,12 @@ export function openStdio(interactive: boolean): Stdio {
 
 /** Signals that end or inform a program; the others are Node's or the kernel's. Unhandled, SIGUSR1 starts Node's debugger. */
 const forwarded = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGTERM', 'SIGCONT', 'SIGALRM'] as const;
+type Forwarded = (typeof forwarded)[number];
 
-/**
- * Waits for the process, forwarding signals meanwhile. Process 1 ignores signals it has no handler for, so the third
- * SIGINT or SIGTERM kills it.
- */
-export async function superviseForeground(pidfd: HostFd, isFirst = true): Promise<ExitStatus> {
-  let insisted = 0;
+/** Waits for the end of a process, whose pidfd is owned from now on; `forward` is called for each signal meanwhile. */
+export async function supervise(pidfd: HostFd, forward: (name: Forwarded) => void): Promise<ExitStatus> {
   const handlers = forwarded.map((name) => {
-    const handler = () => {
-      if (isFirst && (name === 'SIGINT' || name === 'SIGTERM') && ++insisted === 3) {
-        writeSync(2, 'tinyctr: the third signal: the container ignores it as process 1 may, so it is killed\n');
-        sendSignal(pidfd, os.signals.SIGKILL);
-      } else sendSignal(pidfd, os.signals[name]);
-    };
+    const handler = () => forward(name);
     process.on(name, handler);
     return () => process.removeListener(name, handler);
   });
@@ -105,6 +97,20 @@ export async function superviseForeground(pidfd: HostFd, isFirst = true): Promis
   for (const remove of handlers) remove();
   closeSync(pidfd);
   return status;
+}
+
+/**
+ * Waits for the container, forwarding signals meanwhile. Process 1 ignores signals it has no handler for, so the third
+ * SIGINT or SIGTERM kills it.
+ */
+export function superviseForeground(pidfd: HostFd): Promise<ExitStatus> {
+  let insisted = 0;
+  return supervise(pidfd, (name) => {
+    if ((name === 'SIGINT' || name === 'SIGTERM') && ++insisted === 3) {
+      writeSync(2, 'tinyctr: the third signal: the container ignores it as process 1 may, so it is killed\n');
+      sendSignal(pidfd, os.signals.SIGKILL);
+    } else sendSignal(pidfd, os.signals[name]);
+  });
 }
 
 /** As the shell and docker have it: the status, or 128 plus the signal's number. */

@@ -18,6 +18,7 @@ import { compiledFilter } from '../seccomp/cache.ts';
 import { type ContainerRecord, createContainer, removeContainer, writeRecord } from './containers.ts';
 import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';
 import { exitCode, openStdio, superviseForeground } from './foreground.ts';
+import { type Hit, oomKilled, readHits } from './hits.ts';
 import { hostReaders } from './host.ts';
 import type { RunOptions } from './options.ts';
 import { resolveSeccompFile } from './seccomp-file.ts';
@@ -33,6 +34,8 @@ export interface RunRequest {
   options: RunOptions;
   command: readonly string[];
   observer: Observer | undefined;
+  /** Told at the end of limits that were hit. */
+  tell: (hits: readonly Hit[]) => Promise<void>;
 }
 
 /** Returns the exit status of the container's command. Throws what went wrong before it ran; then nothing of it is left. */
@@ -97,9 +100,12 @@ export async function run(request: RunRequest): Promise<number> {
       writeFileSync(options.cidfile, id, { flag: 'wx' });
       cidfileWritten = true;
     }
-    const status = await runForeground(plan, interactive, request.observer, (pid) => states.write({ ...state, pid }));
+    const born = (pid: number) => states.write({ ...state, pid });
+    const { status, hits } = await runForeground(plan, interactive, request.observer, born);
+    const oom = oomKilled(hits) ? { oomKilled: true as const } : {};
     if (options.rm) removeContainer(root, id);
-    else writeRecord(root, { ...record, ended: { at: new Date().toISOString(), exitCode: status } });
+    else writeRecord(root, { ...record, ended: { at: new Date().toISOString(), exitCode: status, ...oom } });
+    if (hits.length > 0) await request.tell(hits);
     return status;
   } catch (error) {
     removeContainer(root, id); // it never ran
@@ -194,7 +200,7 @@ async function runForeground(
   interactive: boolean,
   observer: Observer | undefined,
   born: (pid: number) => void,
-): Promise<number> {
+): Promise<{ status: number; hits: readonly Hit[] }> {
   const stdio = openStdio(plan.terminal === undefined && interactive);
   let container: RunningContainer;
   try {
@@ -208,10 +214,11 @@ async function runForeground(
     container.terminal === undefined
       ? undefined
       : (await import('./relay.ts')).attachTerminal(container.terminal, interactive);
-  const status = await superviseForeground(container.pidfd);
+  const status = exitCode(await superviseForeground(container.pidfd));
   killCgroup(container.cgroup); // in a pid namespace that is not its own, others may have outlived it
   await detach?.();
   await stdio.drained();
+  const hits = readHits(container.cgroup, plan.cgroup.files, status, observer !== undefined);
   await removeCgroup(container.cgroup);
-  return exitCode(status);
+  return { status, hits };
 }

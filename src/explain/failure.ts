@@ -14,8 +14,8 @@ import { StageGone } from '../core/stage/stage.ts';
 import { findExecFault } from './exec.ts';
 import { explainPivotRoot, explainProc } from './mount.ts';
 
-/** What of a plan explains a failure; for exec there is only the process. */
-type Planned = Pick<Plan, 'process'> & Partial<Pick<Plan, 'mounts' | 'cgroup'>>;
+/** What of a plan explains a failure; for exec there is only the process, for a command under limits the cgroup as well. */
+type Planned = { process: Pick<Plan['process'], 'cwd' | 'rlimits'> } & Partial<Pick<Plan, 'mounts' | 'cgroup'>>;
 
 /** `hostPid` is the stage's, a child of this process that was not reaped yet, or 0 if there is none. Never throws. */
 export function explainFailure(error: unknown, plan: Planned, hostPid: number): unknown {

@@ -23,13 +23,17 @@ export function define(program: Command, globals: () => Globals): void {
     });
 }
 
+function statusOf({ ended }: ContainerRecord): string {
+  return ended ? `Exited (${ended.exitCode})${ended.oomKilled ? ', out of memory' : ''}` : 'Created';
+}
+
 function table(records: readonly ContainerRecord[], running: ReadonlySet<string>): string {
   const rows = records.map((record) => [
     record.id.slice(0, 12),
     record.imageName,
     JSON.stringify(record.command.join(' ')),
     record.created.slice(0, 19).replace('T', ' '),
-    running.has(record.id) ? 'Up' : record.ended ? `Exited (${record.ended.exitCode})` : 'Created',
+    running.has(record.id) ? 'Up' : statusOf(record),
     record.name ?? '',
   ]);
   const all = [['CONTAINER ID', 'IMAGE', 'COMMAND', 'CREATED', 'STATUS', 'NAMES'], ...rows];

@@ -175,6 +175,7 @@ export function define(program: Command, globals: () => Globals): void {
         options: { ...noneGiven(), ...given },
         command: words,
         observer: debug ? await debugObserver({ root, runRoot, debug, logFormat }) : undefined,
+        tell: async (hits) => (await import('../hits.ts')).printHits(hits, globals()),
       });
     });
 }

@@ -13,7 +13,11 @@ export interface Command {
 }
 
 /** Exit code 127 if there is none, 126 if what there is can't be executed. */
-export function findCommand(stage: Stage, plan: ProcessPlan, user: ContainerUser): Command {
+export function findCommand(
+  stage: Stage,
+  plan: Pick<ProcessPlan, 'args' | 'env'>,
+  user: Pick<ContainerUser, 'home'>,
+): Command {
   stage.step({
     id: 'command',
     why: 'the command is looked up in the container’s PATH',
