@@ -86,31 +86,43 @@ export function openStdio(interactive: boolean): Stdio {
 const forwarded = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGTERM', 'SIGCONT', 'SIGALRM'] as const;
 type Forwarded = (typeof forwarded)[number];
 
-/** Waits for the end of a process, whose pidfd is owned from now on; `forward` is called for each signal meanwhile. */
-export async function supervise(pidfd: HostFd, forward: (name: Forwarded) => void): Promise<ExitStatus> {
+/** Calls `forward` for each signal from now on. Returns what ends that. */
+export function onSignals(forward: (name: Forwarded) => void): () => void {
   const handlers = forwarded.map((name) => {
     const handler = () => forward(name);
     process.on(name, handler);
     return () => process.removeListener(name, handler);
   });
-  const status = await waitForExit(pidfd);
-  for (const remove of handlers) remove();
-  closeSync(pidfd);
-  return status;
+  return () => {
+    for (const remove of handlers) remove();
+  };
 }
 
 /**
- * Waits for the container, forwarding signals meanwhile. Process 1 ignores signals it has no handler for, so the third
- * SIGINT or SIGTERM kills it.
+ * Call it before the container is started: a signal that comes meanwhile would end only us. What it returns waits for the end of the
+ * container's process, whose pidfd it owns, and forwards signals. Process 1 ignores those it has no handler for, so the
+ * third SIGINT or SIGTERM kills it.
  */
-export function superviseForeground(pidfd: HostFd): Promise<ExitStatus> {
+export function superviseForeground(): (pidfd: HostFd) => Promise<ExitStatus> {
   let insisted = 0;
-  return supervise(pidfd, (name) => {
-    if ((name === 'SIGINT' || name === 'SIGTERM') && ++insisted === 3) {
+  let running: HostFd | undefined;
+  const early: Forwarded[] = [];
+  const forward = (name: Forwarded) => {
+    if (running === undefined) early.push(name);
+    else if ((name === 'SIGINT' || name === 'SIGTERM') && ++insisted === 3) {
       writeSync(2, 'tinyctr: the third signal: the container ignores it as process 1 may, so it is killed\n');
-      sendSignal(pidfd, os.signals.SIGKILL);
-    } else sendSignal(pidfd, os.signals[name]);
-  });
+      sendSignal(running, os.signals.SIGKILL);
+    } else sendSignal(running, os.signals[name]);
+  };
+  const stop = onSignals(forward);
+  return async (pidfd) => {
+    running = pidfd;
+    for (const name of early) forward(name);
+    const status = await waitForExit(pidfd);
+    stop();
+    closeSync(pidfd);
+    return status;
+  };
 }
 
 /** As the shell and docker have it: the status, or 128 plus the signal's number. */

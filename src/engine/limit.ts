@@ -5,7 +5,7 @@
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { createCgroup, killCgroup, openCgroup, removeCgroup } from '../core/host/cgroup.ts';
-import { destroy, sendSignal } from '../core/host/child.ts';
+import { destroy, sendSignal, waitForExit } from '../core/host/child.ts';
 import { attachDeviceRules } from '../core/host/device-filter.ts';
 import { type SpawnedStage, spawnStage } from '../core/host/spawn.ts';
 import { isTerminal, setBlocking } from '../core/host/terminal.ts';
@@ -15,7 +15,7 @@ import type { CgroupPlan } from '../core/plan/plan.ts';
 import { type HostFd, type Observer, Stage } from '../core/stage/stage.ts';
 import { StateFolder } from '../lifecycle/state.ts';
 import { limitedDevices } from './devices.ts';
-import { exitCode, supervise } from './foreground.ts';
+import { exitCode, onSignals } from './foreground.ts';
 import { type Hit, readHits } from './hits.ts';
 import { hostReaders } from './host.ts';
 import { newLimit } from './limit-name.ts';
@@ -53,15 +53,20 @@ export async function limit(request: LimitRequest): Promise<number> {
     states.remove();
     throw error;
   }
+  let pidfd: HostFd | undefined;
+  // Before the start: a signal that comes meanwhile is for the command as well, and would end only us.
+  const stop = onSignals((signal) => pidfd !== undefined && forward(pidfd, signal));
   try {
     request.tell.made?.(folder, plan);
-    const pidfd = await start(request, plan, folder, (pid) => states.write({ ...state, pid }));
-    const status = exitCode(await supervise(pidfd, (signal) => forward(pidfd, signal)));
+    pidfd = await start(request, plan, folder, (pid) => states.write({ ...state, pid }));
+    const status = exitCode(await waitForExit(pidfd));
+    closeSync(pidfd);
     const left = countProcesses(folder);
     killCgroup(folder);
     await request.tell.ended(folder, left, readHits(folder, plan.files, status, request.observer !== undefined));
     return status;
   } finally {
+    stop();
     await removeCgroup(folder); // if it can't be, its state stays: cleanup finds it
     states.remove();
   }

@@ -202,6 +202,7 @@ async function runForeground(
   born: (pid: number) => void,
 ): Promise<{ status: number; hits: readonly Hit[] }> {
   const stdio = openStdio(plan.terminal === undefined && interactive);
+  const supervise = superviseForeground();
   let container: RunningContainer;
   try {
     container = await launch(plan, { stdio: stdio.fds, born, explain, ...(observer ? { observer } : {}) });
@@ -214,7 +215,7 @@ async function runForeground(
     container.terminal === undefined
       ? undefined
       : (await import('./relay.ts')).attachTerminal(container.terminal, interactive);
-  const status = exitCode(await superviseForeground(container.pidfd));
+  const status = exitCode(await supervise(container.pidfd));
   killCgroup(container.cgroup); // in a pid namespace that is not its own, others may have outlived it
   await detach?.();
   await stdio.drained();

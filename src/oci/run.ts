@@ -26,6 +26,7 @@ export async function runContainer(
   const tty = prepared.plan.terminal !== undefined;
   if (tty && prepared.plan.terminal?.rows === 0) prepared.plan.terminal = windowSize(1 as HostFd);
   const stdio = openStdio(!tty);
+  const supervise = superviseForeground();
   let container: RunningContainer;
   try {
     container = await launchPrepared(globals, prepared, { stdio: stdio.fds, preserved }, false);
@@ -41,7 +42,7 @@ export async function runContainer(
       ? undefined
       : (await import('../engine/relay.ts')).attachTerminal(container.terminal, isTerminal(0));
   if (request.pidFile !== undefined) writePidFile(request.pidFile, container.hostPid);
-  const status = await superviseForeground(container.pidfd);
+  const status = await supervise(container.pidfd);
   await cleanUp(globals, id, request.keep ?? false);
   await detach?.();
   await stdio.drained();
