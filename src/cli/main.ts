@@ -29,6 +29,7 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   system: { summary: 'what takes room on the disk: df', load: () => import('./verbs/system.ts') },
   inspect: { summary: 'tell all about images', load: () => import('./verbs/inspect.ts') },
   limit: { summary: 'run a command under limits, without a container', load: () => import('./verbs/limit.ts') },
+  cgroup: { summary: 'draw cgroups with limit, use and pressure', load: () => import('./verbs/cgroup.ts') },
   cleanup: { summary: 'remove what dead containers left', load: () => import('./verbs/cleanup.ts') },
 };
 

@@ -115,6 +115,17 @@ export function listStates(runRoot: string): string[] {
   return listFolder(runRoot).filter((name) => /^[0-9a-zA-Z_+][0-9a-zA-Z_+.-]*$/.test(name));
 }
 
+/** What stands in the states; one that can't be read just now (it ends, or is damaged) is left out. */
+export function readStates(runRoot: string): RunState[] {
+  return listStates(runRoot).flatMap((id) => {
+    try {
+      return [JSON.parse(readFileSync(`${runRoot}/${id}/state.json`, 'utf8')) as RunState];
+    } catch {
+      return [];
+    }
+  });
+}
+
 /** Removes what a process left that died while it made or removed a folder. */
 export function removeUnborn(runRoot: string): void {
   for (const name of listFolder(runRoot)) {
