@@ -99,17 +99,17 @@ export function onSignals(forward: (name: Forwarded) => void): () => void {
 }
 
 /**
- * Call it before the container is started: a signal that comes meanwhile would end only us. What it returns waits for the end of the
- * container's process, whose pidfd it owns, and forwards signals. Process 1 ignores those it has no handler for, so the
- * third SIGINT or SIGTERM kills it.
+ * Call it before the process is started: a signal that comes meanwhile would end only us. What it returns waits for the end of the
+ * process, whose pidfd it owns, and forwards signals. The first one of a container ignores those it has no handler for,
+ * so the third SIGINT or SIGTERM kills it.
  */
-export function superviseForeground(): (pidfd: HostFd) => Promise<ExitStatus> {
+export function superviseForeground(isFirst = true): (pidfd: HostFd) => Promise<ExitStatus> {
   let insisted = 0;
   let running: HostFd | undefined;
   const early: Forwarded[] = [];
   const forward = (name: Forwarded) => {
     if (running === undefined) early.push(name);
-    else if ((name === 'SIGINT' || name === 'SIGTERM') && ++insisted === 3) {
+    else if (isFirst && (name === 'SIGINT' || name === 'SIGTERM') && ++insisted === 3) {
       writeSync(2, 'tinyctr: the third signal: the container ignores it as process 1 may, so it is killed\n');
       sendSignal(running, os.signals.SIGKILL);
     } else sendSignal(running, os.signals[name]);

@@ -88,8 +88,9 @@ async function start(
   folder: string,
   born: (pid: number) => void,
 ): Promise<HostFd> {
+  const planned = { process: { cwd: process.cwd(), rlimits: [] }, cgroup: plan };
   const explained = async (error: unknown, pid: number) =>
-    (await import('../explain/failure.ts')).explainStart(error, plan, pid);
+    (await import('../explain/failure.ts')).explainFailure(error, planned, pid);
   let spawned: SpawnedStage;
   try {
     spawned = spawnIn(folder, plan);

@@ -147,6 +147,7 @@ async function leave(start: Start, request: ExecRequest, console: ConsoleSocket 
 async function attendTo(start: Start, request: ExecRequest, plan: ExecPlan): Promise<number> {
   if (plan.terminal?.rows === 0) plan.terminal = windowSize(1 as HostFd);
   const stdio = openStdio(!plan.terminal);
+  const supervise = superviseForeground(false);
   let process: AttendedProcess;
   try {
     process = await start(stdio.fds, false);
@@ -158,7 +159,7 @@ async function attendTo(start: Start, request: ExecRequest, plan: ExecPlan): Pro
   await stdio.handOver();
   const detach = terminal && (await import('../engine/relay.ts')).attachTerminal(terminal, isTerminal(0));
   if (request.pidFile !== undefined) writePidFile(request.pidFile, hostPid);
-  const status = await superviseForeground(pidfd, false);
+  const status = await supervise(pidfd);
   await detach?.();
   await stdio.drained(1000); // a process that it left behind may keep its output open
   return exitCode(status);
