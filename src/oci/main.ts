@@ -22,11 +22,13 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   ps: { summary: 'list the processes of a container', load: () => import('./verbs/ps.ts') },
   pause: { summary: 'stop all processes of a container', load: () => import('./verbs/pause.ts') },
   resume: { summary: 'let the processes of a paused container go on', load: () => import('./verbs/resume.ts') },
+  update: { summary: 'change the limits of a container', load: () => import('./verbs/update.ts') },
+  events: { summary: 'print what a container uses, until it ends', load: () => import('./verbs/events.ts') },
   spec: { summary: 'write a config.json to begin with', load: () => import('./verbs/spec.ts') },
 };
 
 /** Verbs of runc that are refused by name. */
-const later = ['update', 'events', 'features', 'checkpoint', 'restore'];
+const later = ['features', 'checkpoint', 'restore'];
 /** Global options of runc and crun that are refused by name. */
 const refused = ['--systemd-cgroup', '--rootless <when>', '--criu <path>', '--cgroup-manager <name>'];
 

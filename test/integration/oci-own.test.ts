@@ -41,7 +41,6 @@ describe('tinyctr-oci', needs({ root: true }), () => {
       [['--cgroup-manager', 'disabled', 'list'], '--cgroup-manager is not there yet'],
       [['exec', '--apparmor', 'x', 'y', 'ls'], '--apparmor is not there yet'],
       [['checkpoint', '--help'], 'checkpoint is not there yet'],
-      [['update', '--resources=-', 'x'], 'update is not there yet'],
       [['create', '--no-pivot', 'x'], '--no-pivot is left out on purpose'],
       [['create', '--pidfd-socket=/x', 'x'], '--pidfd-socket is not there yet'],
       [['spec', '--rootless'], '--rootless is not there yet'],
