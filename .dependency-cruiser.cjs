@@ -22,13 +22,14 @@ module.exports = {
       'init reaches the container through the stage only',
     ),
     only('core', '^src/core/container', '^src/core', 'core imports nothing outside itself but ffi-rs'),
-    only('image', '^src/image', '^src/(image|core)|node_modules/tar', 'image -> core'),
+    only('image', '^src/image', '^src/(image|core)|node_modules/(tar|fzstd)', 'image -> core'),
     only(
       'registry',
       '^src/registry',
       '^src/(registry|core|image/(reference|limits)\\.ts)|node_modules/undici',
       'registry -> core, references and limits of images',
     ),
+    only('pull', '^src/pull', '^src/(pull|registry|image|core)', 'pull -> registry, image, core'),
     only('explain', '^src/explain', '^src/(explain|core)', 'explain -> core'),
     only('validation', '^src/spec', '^src/(spec|core/(spec|plan|kernel))', 'what is wrong with a config.json: pure'),
     only('lifecycle', '^src/lifecycle', '^src/(lifecycle|core)', 'lifecycle -> core'),
@@ -69,6 +70,12 @@ module.exports = {
       severity: 'error',
       from: { path: '^src', pathNot: '^src/registry/transport\\.ts$' },
       to: { path: 'node_modules/undici' },
+    },
+    {
+      name: 'one-importer-fzstd',
+      severity: 'error',
+      from: { path: '^src', pathNot: '^src/image/zstd\\.ts$' },
+      to: { path: 'node_modules/fzstd' },
     },
     {
       name: 'commander-in-cli',

@@ -11,6 +11,7 @@ interface VerbModule {
 
 const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }> = {
   run: { summary: 'make a container of an image and run a command in it', load: () => import('./verbs/run.ts') },
+  pull: { summary: 'fetch an image from a registry', load: () => import('./verbs/pull.ts') },
   ps: { summary: 'list containers', load: () => import('./verbs/ps.ts') },
   rm: { summary: 'remove containers that have ended', load: () => import('./verbs/rm.ts') },
   import: {

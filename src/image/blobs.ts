@@ -20,6 +20,10 @@ export function blobFile(root: string, digest: string): string {
   return join(blobsFolder(root), hexOf(digest));
 }
 
+export function partialFile(root: string, digest: string): string {
+  return blobFile(root, digest) + PARTIAL;
+}
+
 export function hasBlob(root: string, digest: string): boolean {
   return existsSync(blobFile(root, digest));
 }

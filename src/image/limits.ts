@@ -23,6 +23,8 @@ export interface Limits {
   extents: number;
   /** Bytes of one layer's archive after decompression, or of a saved image. */
   unpackedBytes: number;
+  /** Bytes that zstd may refer back: each layer that is being unpacked takes that much memory. */
+  windowBytes: number;
   /** How many times larger than its compressed form an archive may grow, once it is beyond ratioFreeBytes. */
   ratio: number;
   ratioFreeBytes: number;
@@ -37,6 +39,7 @@ export const limits: Readonly<Limits> = {
   headerBytes: 1 * MiB,
   extents: 50_000,
   unpackedBytes: 100 * GiB,
+  windowBytes: 32 * MiB,
   ratio: 200,
   ratioFreeBytes: 1 * GiB,
 };

@@ -38,7 +38,7 @@ async function loadOne(root: string, work: Work, files: SavedFiles, saved: Saved
   const { diffIds } = readImageDocument(saved.configuration, "the image's configuration");
   if (diffIds.length !== saved.layers.length)
     throw new ContainerError(`the image has ${saved.layers.length} layers, but its configuration ${diffIds.length}`);
-  work.keepBlobs(saved.documents.map(digestOf));
+  work.keepBlobs([...saved.documents.map(digestOf), ...saved.layers.flatMap(({ blob }) => blob?.digest ?? [])]);
   for (const document of saved.documents) writeDocumentBlob(root, document);
   const content: LayerRecord[] = [];
   for (const [i, { file, blob }] of saved.layers.entries()) {

@@ -35,29 +35,41 @@ export function humanAge(created: string, now: number): string {
 export interface ImageRow {
   repository: string;
   tag: string;
+  /** What a registry of that repository knows it by: sha256:…, or <none>. */
+  digest: string;
   image: Image;
 }
 
 export function imageRows(images: readonly Image[]): ImageRow[] {
   return images.flatMap((image) => {
-    const tags = image.names.filter((name) => !name.includes('@'));
-    if (tags.length === 0) return [{ repository: image.names[0]?.split('@')[0] ?? '<none>', tag: '<none>', image }];
-    return tags.map((name) => {
-      const colon = name.lastIndexOf(':');
-      return { repository: name.slice(0, colon), tag: name.slice(colon + 1), image };
+    const digests = new Map(
+      image.names.filter((name) => name.includes('@')).map((name) => name.split('@') as [string, string]),
+    );
+    const row = (repository: string, tag: string) => ({
+      repository,
+      tag,
+      digest: digests.get(repository) ?? '<none>',
+      image,
     });
+    const tags = image.names.filter((name) => !name.includes('@'));
+    if (tags.length === 0) return [row(image.names[0]?.split('@')[0] ?? '<none>', '<none>')];
+    return tags.map((name) => row(name.slice(0, name.lastIndexOf(':')), name.slice(name.lastIndexOf(':') + 1)));
   });
 }
 
-export function formatTable(rows: readonly ImageRow[], now: number): string {
-  const cells = rows.map(({ repository, tag, image }) => [
+export function formatTable(rows: readonly ImageRow[], now: number, digests = false): string {
+  const cells = rows.map(({ repository, tag, digest, image }) => [
     repository,
     tag,
+    ...(digests ? [digest] : []),
     image.id.slice(0, 12),
     humanAge(image.created, now),
     humanSize(image.size),
   ]);
-  return formatColumns([['REPOSITORY', 'TAG', 'IMAGE ID', 'CREATED', 'SIZE'], ...cells]);
+  return formatColumns([
+    ['REPOSITORY', 'TAG', ...(digests ? ['DIGEST'] : []), 'IMAGE ID', 'CREATED', 'SIZE'],
+    ...cells,
+  ]);
 }
 
 /** Lines of cells, each column as wide as its widest cell and three blanks. */
@@ -74,10 +86,11 @@ export function formatColumns(lines: readonly string[][]): string {
 
 /** One JSON object a line, with the keys of `docker images --format json` that mean something here. */
 export function formatJson(rows: readonly ImageRow[], now: number): string {
-  const lines = rows.map(({ repository, tag, image }) =>
+  const lines = rows.map(({ repository, tag, digest, image }) =>
     JSON.stringify({
       CreatedAt: image.created,
       CreatedSince: humanAge(image.created, now),
+      Digest: digest,
       ID: image.id.slice(0, 12),
       Repository: repository,
       Size: humanSize(image.size),

@@ -16,16 +16,14 @@ export interface Promised {
 }
 
 /**
- * A layer that the store has already, tree and archive, for another image or from a moment ago; kept by `work`. Whatever
- * archive it came as will do when nothing was promised about that.
+ * A layer that the store has already, tree and archive, for another image or from a moment ago; kept by `work`, which the
+ * caller has keep a promised archive. Whatever archive it came as will do when nothing was promised about that.
  */
 export function knownLayer(root: string, work: Work, promised: Promised): LayerRecord | undefined {
   const { diffId, blob } = promised;
-  if (blob) work.keepBlobs([blob.digest]);
-  if (!work.keep(diffId)) return undefined;
-  if (!blob) return anyArchive(root, work, diffId);
+  if (!blob) return work.keep(diffId) ? anyArchive(root, work, diffId) : undefined;
   const found = readFoundLayer(root, blob.digest);
-  return found?.diffId === diffId ? { diffId, size: found.size, blob } : undefined;
+  return found?.diffId === diffId && work.keep(diffId) ? { diffId, size: found.size, blob } : undefined;
 }
 
 function anyArchive(root: string, work: Work, diffId: string): LayerRecord | undefined {
@@ -37,21 +35,31 @@ function anyArchive(root: string, work: Work, diffId: string): LayerRecord | und
 
 /** Both are kept by `work`. Throws ContainerError, publishing nothing, for an archive that isn't what was promised. */
 export async function takeLayer(work: Work, source: AsyncIterable<Buffer>, promised?: Promised): Promise<LayerRecord> {
-  const tree = work.newTree();
-  const archive = `${tree}.archive`;
+  const archive = work.newFile();
   const fd = openSync(archive, 'wx', 0o600);
   try {
-    const { diffId, size, blob, compression } = await unpackLayer(copied(source, fd), tree).catch((error) => {
-      throw named(error, promised);
-    });
-    if (blob.size === 0) throw new ContainerError('there is nothing in it: the input is empty');
-    checkPromise(promised, diffId, blob);
-    const record = { mediaType: layerType(compression), ...blob, ...promised?.blob };
-    work.publish(tree, { diffId, size }, { path: archive, digest: blob.digest });
-    return { diffId, size, blob: record };
+    return await takeArchive(work, copied(source, fd), archive, promised);
   } finally {
     closeSync(fd);
   }
+}
+
+/** The same for an archive that is, or while it is read becomes, the file `archive` of the store's file system. */
+export async function takeArchive(
+  work: Work,
+  source: AsyncIterable<Buffer>,
+  archive: string,
+  promised?: Promised,
+): Promise<LayerRecord> {
+  const tree = work.newTree();
+  const { diffId, size, blob, compression } = await unpackLayer(source, tree).catch((error) => {
+    throw named(error, promised);
+  });
+  if (blob.size === 0) throw named(new ContainerError('there is nothing in it: the input is empty'), promised);
+  checkPromise(promised, diffId, blob);
+  const record = { mediaType: layerType(compression), ...blob, ...promised?.blob };
+  work.publish(tree, { diffId, size }, { path: archive, digest: blob.digest });
+  return { diffId, size, blob: record };
 }
 
 async function* copied(source: AsyncIterable<Buffer>, fd: number): AsyncGenerator<Buffer> {
@@ -70,7 +78,7 @@ function checkPromise(promised: Promised | undefined, diffId: string, blob: { di
   if (promised.diffId !== diffId) throw damaged(what, 'configuration', promised.diffId, diffId);
 }
 
-function damaged(what: string, who: string, expected: string, actual: string): ContainerError {
+export function damaged(what: string, who: string, expected: string, actual: string): ContainerError {
   return new ContainerError(`${what} is damaged: its digest is ${actual}, where the ${who} says ${expected}`);
 }
 

@@ -66,6 +66,11 @@ export class Work {
     return tree;
   }
 
+  /** A name for a new file of this work. */
+  newFile(): string {
+    return this.path(`file-${this.#trees++}`);
+  }
+
   /** True when the store has the layer; it then stays until this work is closed or an image refers to it. */
   keep(diffId: string): boolean {
     return withStoreLock(this.#root, () => {

@@ -10,11 +10,13 @@ export function define(program: Command, globals: () => Globals): void {
     .command('images')
     .description('List images.')
     .option('-q, --quiet', 'only ids')
+    .option('--digests', 'also what registries know them by')
     .addOption(new Option('--format <format>', 'how to print').choices(['table', 'json']).default('table'))
-    .action((options: { quiet?: boolean; format: string }) => {
+    .action((options: { quiet?: boolean; digests?: boolean; format: string }) => {
       requireRoot();
       const rows = imageRows(listImages(globals().root));
       if (options.quiet) process.stdout.write(rows.map(({ image }) => `${image.id.slice(0, 12)}\n`).join(''));
-      else process.stdout.write((options.format === 'json' ? formatJson : formatTable)(rows, Date.now()));
+      else if (options.format === 'json') process.stdout.write(formatJson(rows, Date.now()));
+      else process.stdout.write(formatTable(rows, Date.now(), options.digests));
     });
 }

@@ -32,6 +32,9 @@ const options: readonly OptionRow[] = [
   ['--cap-drop <capability>', 'drop a capability', list],
   ['--privileged', 'all capabilities and devices, no filter, nothing masked'],
   ['--security-opt <option>', 'no-new-privileges, seccomp=unconfined|FILE, systempaths=unconfined', list],
+  ['--pull <when>', 'ask a registry for the image: missing (default), always or never'],
+  ['--platform <os/arch[/variant]>', 'the image for this platform'],
+  ['-q, --quiet', 'tell nothing of a pull'],
   ['--init', 'put a small init in front that forwards signals and reaps'],
   ['--pid <mode>', 'host'],
   ['--ipc <mode>', 'host, private'],
@@ -47,7 +50,14 @@ const options: readonly OptionRow[] = [
   ...limitOptions,
 ];
 
-const flags = ['interactive', 'tty', 'rm', 'read-only', 'privileged', 'init'];
+const flags = ['interactive', 'tty', 'rm', 'read-only', 'privileged', 'quiet', 'init'];
+
+/** Options that choose the image, and say nothing of the container. */
+interface ImageOptions {
+  pull?: string;
+  platform?: string;
+  quiet?: boolean;
+}
 
 const repeated = [
   'env',
@@ -73,8 +83,6 @@ const notYet = [
   '-p, --publish <ports>',
   '-P, --publish-all',
   '--restart <policy>',
-  '--pull <when>',
-  '--platform <platform>',
   '--userns <mode>',
   '--stop-timeout <seconds>',
   '--log-driver <driver>',
@@ -161,18 +169,23 @@ export function define(program: Command, globals: () => Globals): void {
     .passThroughOptions();
   command
     .helpOption('--help', 'print this')
-    .action(async (image: string, words: string[], given: Partial<RunOptions>) => {
+    .action(async (image: string, words: string[], given: Partial<RunOptions> & ImageOptions) => {
       const { root, runRoot, debug, logFormat } = globals();
       requireRoot();
       await cleanup(root, runRoot);
-      const found = await ensureImage(root, image);
+      const { pull, platform, quiet = false, ...rest } = given;
+      const found = await ensureImage(root, image, { pull, platform }, async (name) => {
+        const { fetchImage } = await import('../fetch-image.ts');
+        return await fetchImage(globals(), name, platform, quiet);
+      });
+      if (found === undefined) return;
       process.exitCode = await run({
         root,
         runRoot,
         image: found,
         layersFolder: layersFolder(root),
         imageName: image,
-        options: { ...noneGiven(), ...given },
+        options: { ...noneGiven(), ...rest },
         command: words,
         observer: debug ? await debugObserver({ root, runRoot, debug, logFormat }) : undefined,
         tell: async (hits) => (await import('../hits.ts')).printHits(hits, globals()),
