@@ -174,6 +174,26 @@ EXPORT long tinyctr_spawn(uint64_t flags, int cgroup_fd, int stage_fd, const int
 	return pid;
 }
 
+static int caught;
+
+/* A full pipe loses nothing that matters: its reader looks after the child anyway. */
+static void note_signal(int number)
+{
+	uint8_t byte = number;
+	sys3(SYS_write, caught, &byte, 1); /* not write(2): errno stays as it was */
+}
+
+/* From now on each of these signals becomes a byte in the pipe `fd`, whichever of Node's threads gets it. */
+EXPORT long tinyctr_catch_signals(int fd, const uint8_t *numbers, int count)
+{
+	struct sigaction action = { .sa_handler = note_signal, .sa_flags = SA_RESTART };
+	caught = fd;
+	for (int i = 0; i < count; i++)
+		if (sigaction(numbers[i], &action, NULL) < 0)
+			return -22; /* EINVAL */
+	return 0;
+}
+
 /* Sends one frame, in packets of at most FRAGMENT_SIZE; the descriptors (borrowed) go with the first. */
 EXPORT long tinyctr_send(int sock, const uint8_t *frame, uint32_t length, const int32_t *fds, uint32_t fd_count)
 {

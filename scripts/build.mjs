@@ -79,7 +79,7 @@ for (const name of Object.keys(programs)) {
   writeFileSync(`${out}/${name}.bundle.cjs.cache`, compiled(`${out}/${name}.bundle.cjs`));
   chmodSync(`bin/${name}`, 0o755);
 }
-for (const flag of runFlags.filter((flag) => !flag.startsWith('--v8-'))) setFlagsFromString(flag); // --v8-…: Node's own
+for (const flag of runFlags.filter((flag) => !/^--(v8|preserve)-/.test(flag))) setFlagsFromString(flag); // those are Node's own
 for (const name of Object.keys(programs))
   writeFileSync(`${out}/${name}.bundle.cjs.run.cache`, compiled(`${out}/${name}.bundle.cjs`));
 copyNativeFfi();
@@ -92,9 +92,10 @@ keepWhatRuns();
  * V8's flags for `run`, as far as this Node takes them. V8 makes up a new hash seed at every start, 4 ms, so that nobody can
  * choose keys that collide: `run` reads a few short fields of others at most, and who reads archives keeps the seed. A
  * first heap of 1 MB is collected twice on the way to the container, 4 MB not at all. Helper threads of V8 are only started.
+ * The launcher has resolved links already.
  */
 function flagsForRun() {
-  const flags = ['--no-rehash-snapshot', '--min-semi-space-size=4', '--v8-pool-size=0'];
+  const flags = ['--no-rehash-snapshot', '--min-semi-space-size=4', '--v8-pool-size=0', '--preserve-symlinks-main'];
   return flags.filter((flag) => spawnSync(process.execPath, [flag, '-e', '']).status === 0);
 }
 

@@ -16,6 +16,6 @@ try {
   // not there: V8 compiles
 }
 if (process.argv.includes('--debug')) process.setSourceMapsEnabled(true);
-const script = new vm.Script(readFileSync(filename, 'utf8'), { filename, cachedData });
+const script = new vm.Script(readFileSync(filename, 'latin1'), { filename, cachedData });
 if (keepCode) process.once('exit', (code) => code === 0 && writeFileSync(cache, script.createCachedData()));
 script.runInThisContext()(exports, require, module, filename, __dirname);

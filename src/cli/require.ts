@@ -1,5 +1,5 @@
 /** What a command needs before it does anything, each missing thing one sentence. */
-import { release } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { ContainerError } from '../core/kernel/error.ts';
 
 /** The oldest kernel with all that is used: cgroup.kill came with 5.14. */
@@ -10,7 +10,7 @@ export function requireRoot(): void {
     throw new ContainerError('tinyctr needs root to make namespaces, mounts and cgroups', {
       hint: `sudo ${process.env.TINYCTR_LAUNCHER ?? 'tinyctr'} …`,
     });
-  requireKernel(release());
+  requireKernel(readFileSync('/proc/sys/kernel/osrelease', 'latin1'));
 }
 
 export function requireKernel(text: string): void {

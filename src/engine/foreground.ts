@@ -1,16 +1,16 @@
 /** The process at the terminal supervises: it gives the container its 0, 1 and 2, passes signals on, and waits for the end. Host side. */
 import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
-import { constants as os } from 'node:os';
-import { type ExitStatus, sendSignal, waitForExit } from '../core/host/child.ts';
+import { catchSignals, type ExitStatus, sendSignal, waitForExit } from '../core/host/child.ts';
 import { isTerminal, pipe, setBlocking } from '../core/host/terminal.ts';
+import * as k from '../core/kernel/constants.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import type { Relay } from './relay.ts';
 
 export interface Stdio {
   /** What the container gets as 0, 1 and 2. */
   fds: [HostFd, HostFd, HostFd];
-  /** Closes what was opened for the container, once the container has it, and starts the relays. */
-  handOver(): Promise<void>;
+  /** Closes what was opened for the container, once the container has it, and starts the relays. True if there are any. */
+  handOver(): Promise<boolean>;
   /** Closes what was opened: the container never ran. */
   discard(): void;
   /** Resolves when all that the container wrote has been passed on; with `idleMs`, also when nothing came for so long. */
@@ -67,10 +67,11 @@ export function openStdio(interactive: boolean): Stdio {
     fds,
     async handOver() {
       for (const fd of opened) closeSync(fd);
-      if (inputs.length + outputs.length === 0) return;
+      if (inputs.length + outputs.length === 0) return false;
       const relay = await import('./relay.ts');
       for (const start of inputs) start(relay);
       running = outputs.map((start) => start(relay));
+      return true;
     },
     discard() {
       for (const fd of [...opened, ...ours]) closeSync(fd);
@@ -82,44 +83,27 @@ export function openStdio(interactive: boolean): Stdio {
   };
 }
 
-/** Signals that end or inform a program; the others are Node's or the kernel's. Unhandled, SIGUSR1 starts Node's debugger. */
-const forwarded = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGTERM', 'SIGCONT', 'SIGALRM'] as const;
-type Forwarded = (typeof forwarded)[number];
+/** Signals that end or inform a program; the others are Node's or the kernel's. SIGUSR1 would start Node's debugger. */
+export const forwarded = [k.SIGHUP, k.SIGINT, k.SIGQUIT, k.SIGUSR1, k.SIGUSR2, k.SIGTERM, k.SIGCONT, k.SIGALRM];
 
-/** Calls `forward` for each signal from now on. Returns what ends that. */
-export function onSignals(forward: (name: Forwarded) => void): () => void {
-  const handlers = forwarded.map((name) => {
-    const handler = () => forward(name);
-    process.on(name, handler);
-    return () => process.removeListener(name, handler);
-  });
-  return () => {
-    for (const remove of handlers) remove();
-  };
-}
+/** Waits for the end of the process, whose pidfd it owns. `relaying`: bytes are carried to or from it meanwhile. */
+export type Supervise = (pidfd: HostFd, relaying: boolean) => Promise<ExitStatus>;
 
 /**
- * Call it before the process is started: a signal that comes meanwhile would end only us. What it returns waits for the end of the
- * process, whose pidfd it owns, and forwards signals. The first one of a container ignores those it has no handler for,
- * so the third SIGINT or SIGTERM kills it.
+ * Call it before the process is started: a signal that comes meanwhile would end only us. What it returns waits and forwards
+ * signals. The first process of a container ignores those it has no handler for, so the third SIGINT or SIGTERM kills it.
  */
-export function superviseForeground(isFirst = true): (pidfd: HostFd) => Promise<ExitStatus> {
-  let insisted = 0;
-  let running: HostFd | undefined;
-  const early: Forwarded[] = [];
-  const forward = (name: Forwarded) => {
-    if (running === undefined) early.push(name);
-    else if (isFirst && (name === 'SIGINT' || name === 'SIGTERM') && ++insisted === 3) {
-      writeSync(2, 'tinyctr: the third signal: the container ignores it as process 1 may, so it is killed\n');
-      sendSignal(running, os.signals.SIGKILL);
-    } else sendSignal(running, os.signals[name]);
-  };
-  const stop = onSignals(forward);
-  return async (pidfd) => {
-    running = pidfd;
-    for (const name of early) forward(name);
-    const status = await waitForExit(pidfd);
-    stop();
+export function superviseForeground(isFirst = true): Supervise {
+  const caught = catchSignals(forwarded);
+  return async (pidfd, relaying) => {
+    let insisted = 0;
+    const forward = (signal: number) => {
+      if (isFirst && (signal === k.SIGINT || signal === k.SIGTERM) && ++insisted === 3) {
+        writeSync(2, 'tinyctr: the third signal: the container ignores it as process 1 may, so it is killed\n');
+        sendSignal(pidfd, k.SIGKILL);
+      } else sendSignal(pidfd, signal);
+    };
+    const status = await waitForExit(pidfd, caught, forward, relaying);
     closeSync(pidfd);
     return status;
   };

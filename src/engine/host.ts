@@ -1,6 +1,5 @@
 /** What `containerSpec` asks about the host, read for real. Host side. */
 import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
-import { availableParallelism, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import type { HostDevice, HostReaders } from './options.ts';
 
@@ -28,10 +27,10 @@ function devices(path: string): HostDevice[] {
 
 export const hostReaders: HostReaders = {
   get hostname() {
-    return hostname();
+    return process.getBuiltinModule('node:os').hostname();
   },
   get cpus() {
-    return availableParallelism();
+    return process.getBuiltinModule('node:os').availableParallelism();
   },
   env: process.env,
   readFile: (path) => readFileSync(path),

@@ -1,5 +1,4 @@
 /** Names: the container's, the host name, user and groups, labels, the stop signal. Pure. */
-import { constants } from 'node:os';
 import { didYouMean } from './nearest.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -68,11 +67,14 @@ export function cut(text: string, separator: string): [string, string | undefine
 /** First and last real-time signal for users of glibc and musl alike, as docker numbers them (signal(7)). */
 const realTime = { min: 34, max: 64 };
 
+/** Loaded when a signal is named: half a millisecond. */
+const signals = (): Record<string, number> => process.getBuiltinModule('node:os').constants.signals;
+
 function signalNumber(text: string): number | undefined {
   if (/^[1-9]\d?$/.test(text)) return Number(text) <= realTime.max ? Number(text) : undefined;
   const name = text.toUpperCase().replace(/^SIG/, '');
   const relative = /^(?:RTMIN(?:\+(\d{1,2}))?|RTMAX(?:-(\d{1,2}))?)$/.exec(name);
-  if (!relative) return (constants.signals as Record<string, number>)[`SIG${name}`];
+  if (!relative) return signals()[`SIG${name}`];
   const number = name.startsWith('RTMIN')
     ? realTime.min + Number(relative[1] ?? 0)
     : realTime.max - Number(relative[2] ?? 0);
@@ -84,6 +86,6 @@ export function parseSignal(option: string, text: string): number {
   const number = signalNumber(text);
   if (number !== undefined) return number;
   const name = `SIG${text.toUpperCase().replace(/^SIG/, '')}`;
-  const near = didYouMean(name, Object.keys(constants.signals));
+  const near = didYouMean(name, Object.keys(signals()));
   throw new UsageError(`${option} '${text}' is not a signal: give a name or a number from 1 to 64${near}`);
 }

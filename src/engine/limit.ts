@@ -3,19 +3,19 @@
  * CLONE_INTO_CGROUP), so that not one of its pages is counted elsewhere; everything else is the caller's own. Host side.
  */
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
-import { constants as os } from 'node:os';
 import { createCgroup, killCgroup, openCgroup, removeCgroup } from '../core/host/cgroup.ts';
-import { destroy, sendSignal, waitForExit } from '../core/host/child.ts';
+import { catchSignals, destroy, sendSignal, waitForExit } from '../core/host/child.ts';
 import { attachDeviceRules } from '../core/host/device-filter.ts';
 import { type SpawnedStage, spawnStage } from '../core/host/spawn.ts';
 import { isTerminal, setBlocking } from '../core/host/terminal.ts';
 import { findCommand } from '../core/init/command.ts';
+import { SIGINT, SIGQUIT } from '../core/kernel/constants.ts';
 import { planCgroup } from '../core/plan/cgroup.ts';
 import type { CgroupPlan } from '../core/plan/plan.ts';
 import { type HostFd, type Observer, Stage } from '../core/stage/stage.ts';
 import { StateFolder } from '../lifecycle/state.ts';
 import { limitedDevices } from './devices.ts';
-import { exitCode, onSignals } from './foreground.ts';
+import { exitCode, forwarded } from './foreground.ts';
 import { type Hit, readHits } from './hits.ts';
 import { hostReaders } from './host.ts';
 import { newLimit } from './limit-name.ts';
@@ -53,20 +53,18 @@ export async function limit(request: LimitRequest): Promise<number> {
     states.remove();
     throw error;
   }
-  let pidfd: HostFd | undefined;
   // Before the start: a signal that comes meanwhile is for the command as well, and would end only us.
-  const stop = onSignals((signal) => pidfd !== undefined && forward(pidfd, signal));
+  const caught = catchSignals(forwarded);
   try {
     request.tell.made?.(folder, plan);
-    pidfd = await start(request, plan, folder, (pid) => states.write({ ...state, pid }));
-    const status = exitCode(await waitForExit(pidfd));
+    const pidfd = await start(request, plan, folder, (pid) => states.write({ ...state, pid }));
+    const status = exitCode(await waitForExit(pidfd, caught, (signal) => forward(pidfd, signal), false));
     closeSync(pidfd);
     const left = countProcesses(folder);
     killCgroup(folder);
     await request.tell.ended(folder, left, readHits(folder, plan.files, status, request.observer !== undefined));
     return status;
   } finally {
-    stop();
     await removeCgroup(folder); // if it can't be, its state stays: cleanup finds it
     states.remove();
   }
@@ -141,8 +139,8 @@ function environment(): string[] {
 }
 
 /** Ctrl-C and Ctrl-\\ come from the terminal to its whole foreground process group: then the command has had the signal. */
-function forward(pidfd: HostFd, name: NodeJS.Signals): void {
-  if (!((name === 'SIGINT' || name === 'SIGQUIT') && inForeground())) sendSignal(pidfd, os.signals[name]);
+function forward(pidfd: HostFd, signal: number): void {
+  if (!((signal === SIGINT || signal === SIGQUIT) && inForeground())) sendSignal(pidfd, signal);
 }
 
 /** Is our process group the terminal's? Source: proc_pid_stat(5), pgrp and tpgid. */

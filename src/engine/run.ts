@@ -1,6 +1,5 @@
 /** `tinyctr run`, from options to exit status: image, spec, plan, launch, supervise, clean up. Host side. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { release } from 'node:os';
 import { launch, type RunningContainer } from '../core/container/launch.ts';
 import { killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { randomHex } from '../core/host/random.ts';
@@ -163,7 +162,7 @@ function chooseProfile({ seccomp, spec }: ContainerSpec): Seccomp | undefined {
   if (seccomp === 'unconfined') return undefined;
   const capabilities = spec.process?.capabilities?.bounding ?? [];
   if (seccomp === 'default') return defaultSeccompProfile(capabilities);
-  const facts = { capabilities, arch: process.arch, kernelRelease: release() };
+  const facts = { capabilities, arch: process.arch, kernelRelease: process.getBuiltinModule('node:os').release() };
   return resolveSeccompFile(seccomp.profile, seccomp.path, facts);
 }
 
@@ -210,12 +209,12 @@ async function runForeground(
     stdio.discard();
     throw error;
   }
-  await stdio.handOver();
+  const relaying = await stdio.handOver();
   const detach =
     container.terminal === undefined
       ? undefined
       : (await import('./relay.ts')).attachTerminal(container.terminal, interactive);
-  const status = exitCode(await supervise(container.pidfd));
+  const status = exitCode(await supervise(container.pidfd, relaying || detach !== undefined));
   killCgroup(container.cgroup); // in a pid namespace that is not its own, others may have outlived it
   await detach?.();
   await stdio.drained();

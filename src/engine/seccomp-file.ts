@@ -3,7 +3,7 @@
  * and kernel) for one container. A plain OCI object is the same format without conditions. Pure.
  */
 
-import { E } from '../core/kernel/errno.ts';
+import { errnoNumber } from '../core/kernel/errno.ts';
 import type { Seccomp, SeccompArg, SeccompSyscall } from '../core/spec/types.ts';
 import { seccompActions, seccompOperators } from '../seccomp/rules.ts';
 import { UsageError } from './usage-error.ts';
@@ -123,7 +123,7 @@ function readArg(arg: unknown, at: string): SeccompArg {
 function readErrno(fields: Fields, number: string, name: string, at: string): number | undefined {
   const given = fields[number] === undefined ? undefined : readNumber(fields[number], `${at}/${number}`);
   if (fields[name] === undefined || fields[name] === '') return given;
-  const named = E[readText(fields[name], `${at}/${name}`)];
+  const named = errnoNumber(readText(fields[name], `${at}/${name}`));
   if (named === undefined) throw unexpected(`${at}/${name}`, fields[name], 'the name of an errno, such as "EPERM"');
   if (given !== undefined && given !== named)
     throw new UsageError(`${at}/${number} is ${given}, but ${at}/${name} is "${fields[name]}"`);

@@ -56,9 +56,11 @@ function splitDomain(name: string): { domain: string; path: string } {
 
 function check(text: string, domain: string, path: string, tag: string | undefined, digest: string | undefined): void {
   const wrong = (why: string) => new ContainerError(`invalid reference format: ${JSON.stringify(text)}: ${why}`);
-  if (/^[a-f0-9]{64}$/.test(text)) throw wrong('64 hexadecimal digits are an image id, not a name');
+  if (text.length === 64 && /^[a-f0-9]{64}$/.test(text))
+    throw wrong('64 hexadecimal digits are an image id, not a name');
   if (path !== path.toLowerCase()) throw wrong('a repository name must be lowercase');
-  if (!domainPattern.test(domain)) throw wrong(`${JSON.stringify(domain)} is no host name`);
+  if (domain !== DEFAULT_DOMAIN && !domainPattern.test(domain))
+    throw wrong(`${JSON.stringify(domain)} is no host name`);
   if (!pathPattern.test(path))
     throw wrong('a name has letters a to z and digits, between them single . or _, __ or -, in parts divided by /');
   if (domain.length + 1 + path.length > MOST_NAME_LENGTH)

@@ -4,10 +4,10 @@
  * its page. Source: runtime-spec runtime.md, "State" and "Lifecycle".
  */
 import { closeSync, constants, existsSync, openSync, readFileSync, readSync } from 'node:fs';
-import { constants as os } from 'node:os';
 import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { sendSignal } from '../core/host/child.ts';
 import { rawSyscall, syscall } from '../core/host/syscall.ts';
+import { SIGKILL } from '../core/kernel/constants.ts';
 import { E } from '../core/kernel/errno.ts';
 import { ContainerError, SyscallError } from '../core/kernel/error.ts';
 import { decodePage, PHASE_RETURNED, type StagePage, sizes } from '../core/stage/protocol.ts';
@@ -93,7 +93,7 @@ function readPage(folder: string): StagePage {
 
 /** A pidfd of the container's process, owned by the caller; undefined if that is gone. */
 export function openProcess(state: ContainerState): HostFd | undefined {
-  const fd = state.pid > 0 ? rawSyscall('pidfd_open', state.pid, 0) : -E.ESRCH!;
+  const fd = state.pid > 0 ? rawSyscall('pidfd_open', state.pid, 0) : -E.ESRCH;
   if (fd < 0) return undefined;
   if (startTime(state.pid) === state.startTime) return fd as HostFd;
   closeSync(fd); // the pid means another process by now
@@ -157,7 +157,7 @@ export function killProcess(state: ContainerState): void {
 }
 
 function killAndWait(pidfd: HostFd, { pid }: ContainerState): void {
-  sendSignal(pidfd, os.signals.SIGKILL);
+  sendSignal(pidfd, SIGKILL);
   if (!waitForAny([pidfd], 10_000))
     throw new ContainerError(`process ${pid} would not die within ten seconds: see /proc/${pid}/stack`);
   closeSync(pidfd);

@@ -156,10 +156,10 @@ async function attendTo(start: Start, request: ExecRequest, plan: ExecPlan): Pro
     throw error;
   }
   const { hostPid, pidfd, terminal } = process;
-  await stdio.handOver();
+  const relaying = await stdio.handOver();
   const detach = terminal && (await import('../engine/relay.ts')).attachTerminal(terminal, isTerminal(0));
   if (request.pidFile !== undefined) writePidFile(request.pidFile, hostPid);
-  const status = await supervise(pidfd);
+  const status = await supervise(pidfd, relaying || detach !== undefined);
   await detach?.();
   await stdio.drained(1000); // a process that it left behind may keep its output open
   return exitCode(status);

@@ -36,13 +36,13 @@ export async function runContainer(
     throw error;
   }
   prepared.lock.release(); // others may kill or delete it while it runs
-  await stdio.handOver();
+  const relaying = await stdio.handOver();
   const detach =
     container.terminal === undefined
       ? undefined
       : (await import('../engine/relay.ts')).attachTerminal(container.terminal, isTerminal(0));
   if (request.pidFile !== undefined) writePidFile(request.pidFile, container.hostPid);
-  const status = await supervise(container.pidfd);
+  const status = await supervise(container.pidfd, relaying || detach !== undefined);
   await cleanUp(globals, id, request.keep ?? false);
   await detach?.();
   await stdio.drained();

@@ -64,7 +64,7 @@ if (process.argv[2] === 'idle') {
   stage.flush();
 }
 writeSync(1, hostPid + '\\n');
-const ppoll = { nr: syscallNumbers(process.arch).ppoll, args: [null, 0, null, null, 0], tolerated: [] };
+const ppoll = { nr: syscallNumbers(process.arch)('ppoll'), args: [null, 0, null, null, 0], tolerated: [] };
 if (process.argv[2] === 'blocked') wire.exchange(encodeFrame([ppoll], 0).bytes, []);
 setInterval(() => {}, 1000);
 `;

@@ -15,7 +15,7 @@ import { type HostFd, Stage, StageFd, StageGone } from '../../src/core/stage/sta
 import { needs } from '../support/need.ts';
 import { Pipe, startParent, until } from './stage-support.ts';
 
-const numbers = syscallNumbers(process.arch);
+const numberOf = syscallNumbers(process.arch);
 const inNamespaces = k.CLONE_NEWNS | k.CLONE_NEWPID | k.CLONE_NEWUTS;
 const IDLE_PSS_KB = 300;
 const F_SETFD = 2;
@@ -56,7 +56,7 @@ afterEach(() => {
 /** One call as a frame of its own. */
 function exchange(wire: SocketWire, name: SyscallName, args: Arg[], more: { serveFd?: number; fds?: HostFd[] } = {}) {
   const call = {
-    nr: numbers[name],
+    nr: numberOf(name),
     args,
     tolerated: [],
     ...(more.serveFd === undefined ? {} : { serveFd: more.serveFd }),
@@ -136,11 +136,10 @@ describe('the stage', needs({ root: true, capability: 'CAP_SYS_ADMIN' }), () => 
   });
 
   describe('its calls', () => {
-    test('a queued call that fails is named with its step and its line, and ends the frame', () => {
+    test('a queued call that fails is named with its step, and ends the frame', () => {
       const { stage } = spawn();
       stage.chdir('/');
       stage.step({ id: 'probe', why: 'a test' });
-      const here = new Error();
       stage.fchdir(new StageFd(77));
       stage.step({ id: 'later', why: 'never reached' });
       stage.chdir('/proc');
@@ -148,9 +147,17 @@ describe('the stage', needs({ root: true, capability: 'CAP_SYS_ADMIN' }), () => 
       const call = 'fchdir(77)';
       expect(error.facts).toEqual({ syscall: 'fchdir', call, errno: 9, side: 'stage', step: 'probe' });
       expect([error.code, error.message]).toEqual(['EBADF', 'fchdir(77) = -1 EBADF (bad file descriptor)']);
+      expect(stage.getcwd()).toBe('/');
+    });
+
+    test('while somebody watches, the line of a call that fails is in the stack', () => {
+      const { stage } = spawn();
+      stage.observer = () => {};
+      stage.chdir('/');
+      const here = new Error();
+      const error = failureOf(() => stage.fchdir(new StageFd(77)));
       const line = (stack: string) => Number(/stage\.test\.ts:(\d+)/.exec(stack)![1]);
       expect(line(error.stack!)).toBe(line(here.stack!) + 1);
-      expect(stage.getcwd()).toBe('/');
     });
 
     test('a tolerated errno does not, and what it would have opened does not exist', () => {
@@ -208,9 +215,9 @@ describe('the stage', needs({ root: true, capability: 'CAP_SYS_ADMIN' }), () => 
       const how = Buffer.alloc(24);
       how.writeUInt32LE(k.O_PATH, 0);
       const calls = [
-        { nr: numbers.openat2, args: [k.AT_FDCWD, '/proc/self', how, 24], tolerated: [] },
-        { nr: numbers.fchdir, args: [{ resultOf: 0 }], tolerated: [] },
-        { nr: numbers.close, args: [{ resultOf: 0 }], tolerated: [] },
+        { nr: numberOf('openat2'), args: [k.AT_FDCWD, '/proc/self', how, 24], tolerated: [] },
+        { nr: numberOf('fchdir'), args: [{ resultOf: 0 }], tolerated: [] },
+        { nr: numberOf('close'), args: [{ resultOf: 0 }], tolerated: [] },
       ];
       const reply = decodeReply(wire.exchange(encodeFrame(calls, 0).bytes, [])!.reply);
       expect(reply).toMatchObject({ failed: false, results: [expect.any(Number), 0, 0] });
@@ -280,8 +287,13 @@ describe('the stage', needs({ root: true, capability: 'CAP_SYS_ADMIN' }), () => 
         [0x06, 0, 0, action],
       ];
       const errno = (number: number) => 0x50000 | number;
-      const refused = refuseExit ? equal(numbers.exit_group, errno(1)) : [];
-      const all = [[...load, 0], ...equal(numbers.execve, errno(13)), ...equal(numbers.sendmsg, errno(1)), ...refused];
+      const refused = refuseExit ? equal(numberOf('exit_group'), errno(1)) : [];
+      const all = [
+        [...load, 0],
+        ...equal(numberOf('execve'), errno(13)),
+        ...equal(numberOf('sendmsg'), errno(1)),
+        ...refused,
+      ];
       const program = Buffer.alloc(8 * (all.length + 1));
       for (const [i, [code, jt, jf, value]] of [...all, [0x06, 0, 0, 0x7fff0000]].entries()) {
         program.writeUInt16LE(code!, 8 * i);
@@ -343,7 +355,7 @@ describe('the stage', needs({ root: true, capability: 'CAP_SYS_ADMIN' }), () => 
 
     test('a frame that breaks the rules ends it, and nothing of it is carried out', () => {
       const { pidfd, wire, stdout } = spawn();
-      const write = { nr: numbers.write, args: [1, 'done', 4], tolerated: [] };
+      const write = { nr: numberOf('write'), args: [1, 'done', 4], tolerated: [] };
       const frame = encodeFrame([write, write], 0).bytes;
       frame.writeUInt32LE(0xfffffff0, 32 + 64 + 16); // the second call's pointer
       expect(wire.exchange(frame, [])).toBeUndefined();
@@ -368,7 +380,7 @@ describe('the stage', needs({ root: true, capability: 'CAP_SYS_ADMIN' }), () => 
         const stagePid = await parent.stagePid;
         expect(isStage(stagePid)).toBe(true);
         if (mode === 'blocked')
-          await until(() => readFileSync(`/proc/${stagePid}/syscall`, 'utf8').startsWith(`${numbers.ppoll} `));
+          await until(() => readFileSync(`/proc/${stagePid}/syscall`, 'utf8').startsWith(`${numberOf('ppoll')} `));
         parent.kill();
         await until(() => !isStage(stagePid));
         expect(isStage(stagePid)).toBe(false);

@@ -98,7 +98,7 @@ export class FakeContainer {
       'read',
     ];
     const fd = call.args[0]!;
-    if (fdArgs.includes(call.name) && !this.openFds.has(fd)) return -E.EBADF!;
+    if (fdArgs.includes(call.name) && !this.openFds.has(fd)) return -E.EBADF;
     return this.answers[call.name]?.(call, send) ?? 0;
   }
 
@@ -120,7 +120,7 @@ export class FakeContainer {
 
   private make(dirfd: number, name: string, made: FakeFile): number {
     const path = this.at(dirfd, name);
-    if (this.files.has(path)) return -E.EEXIST!;
+    if (this.files.has(path)) return -E.EEXIST;
     this.files.set(path, made);
     return 0;
   }
@@ -146,9 +146,9 @@ export class FakeContainer {
   private statx(call: RecordedCall): number {
     const [dirfd] = call.args;
     const path = textOf(call, 1);
-    if (path === '' && !this.openFds.has(dirfd!)) return -E.EBADF!;
+    if (path === '' && !this.openFds.has(dirfd!)) return -E.EBADF;
     const found = this.lookUp(path === '' ? this.labels[dirfd!]! : this.at(dirfd!, path));
-    if (!found) return -E.ENOENT!;
+    if (!found) return -E.ENOENT;
     const out = call.memory.get(4)!;
     out.writeUInt16LE(found.mode, 28); // stx_mode
     out.writeBigUInt64LE(BigInt(found.content?.length ?? 0), 40); // stx_size
@@ -175,16 +175,16 @@ export class FakeContainer {
     fsmount: (call) => this.open(this.labels[call.args[0]!]!.replace('context of', 'detached')),
     openat2: (call) => {
       const path = this.at(call.args[0]!, textOf(call, 1));
-      return path === `host:${this.target}` || this.lookUp(path) ? this.open(path) : -E.ENOENT!;
+      return path === `host:${this.target}` || this.lookUp(path) ? this.open(path) : -E.ENOENT;
     },
     open_tree: (call) => {
       const path = textOf(call, 1);
       if (path === '') return this.open(this.labels[call.args[0]!]!);
-      return this.files.has(this.onHost(path)) ? this.open(this.onHost(path)) : -E.ENOENT!;
+      return this.files.has(this.onHost(path)) ? this.open(this.onHost(path)) : -E.ENOENT;
     },
     move_mount: (call) => {
       const [from, , to] = call.args;
-      if (!this.openFds.has(to!)) return -E.EBADF!;
+      if (!this.openFds.has(to!)) return -E.EBADF;
       this.attach(this.labels[from!]!, this.labels[to!]!.replace(`host:${this.target}`, '/'));
       return 0;
     },

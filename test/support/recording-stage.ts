@@ -2,7 +2,7 @@
  * A way to a stage that does nothing: it writes down every call of every frame and answers as a kernel might, out of a
  * small world of files (fake-container.ts). For tests of src/core/init without privileges.
  */
-import { syscallNumbers } from '../../src/core/kernel/syscalls.ts';
+import { syscallNames, syscallNumbers } from '../../src/core/kernel/syscalls.ts';
 import {
   PHASE_STARTED,
   PROTOCOL_MAGIC,
@@ -14,7 +14,7 @@ import { type HostFd, Stage, type Wire } from '../../src/core/stage/stage.ts';
 import { FakeContainer, type FakeFile, type RecordedCall } from './fake-container.ts';
 import { strace } from './strace.ts';
 
-const names = new Map(Object.entries(syscallNumbers(process.arch)).map(([name, nr]) => [nr, name]));
+const names = new Map(syscallNames().map((name) => [syscallNumbers(process.arch)(name), name]));
 const NOBODY = 1 << 30;
 
 class RecordingWire implements Wire {

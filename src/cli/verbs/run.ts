@@ -120,8 +120,8 @@ export function prepare(args: readonly string[], program: Command): string[] {
     const name = word.split('=')[0]!;
     const option = words < 2 && word.startsWith('-') && word !== '--' && word !== '-';
     if (option && !defined(name)) defineOption(command, name);
-    const set = /^--([a-z-]+)=(true|false|1|0)$/.exec(word);
-    if (option && set && flags.includes(set[1]!)) {
+    const set = option && word.includes('=') ? /^--([a-z-]+)=(true|false|1|0)$/.exec(word) : null;
+    if (set && flags.includes(set[1]!)) {
       defineAll(command);
       out.push(set[2] === 'true' || set[2] === '1' ? `--${set[1]}` : `--no-${set[1]}`);
     } else out.push(word);

@@ -16,7 +16,9 @@ export interface MountInfo {
 }
 
 const unescapeOctal = (text: string): string =>
-  text.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
+  text.includes('\\')
+    ? text.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)))
+    : text;
 
 export function parseMountinfo(text: string): MountInfo[] {
   return text

@@ -29,8 +29,8 @@ export function spawnStage(options: SpawnOptions): SpawnedStage {
   const program = sealedProgram('stage', readFileSync(`${nativeFolder}/stage`));
   const [ours, theirs] = socketPair();
   const page = options.page ?? memfd('stage-page', 4096);
-  const fds = Buffer.from(new Int32Array([...options.stdio, theirs, page]).buffer);
-  const pidfd = Buffer.alloc(4);
+  const fds = Int32Array.of(...options.stdio, theirs, page);
+  const pidfd = new Int32Array(1);
   const args = [options.namespaces, options.cgroupFd ?? -1, program, fds, 5, 0, pidfd];
   const hostPid = shim('tinyctr_spawn', args);
   closeSync(program);
@@ -41,5 +41,5 @@ export function spawnStage(options: SpawnOptions): SpawnedStage {
     const call = `clone3({flags=0x${options.namespaces.toString(16)}})`;
     throw new SyscallError({ syscall: 'clone3', call, errno: -hostPid, side: 'host' });
   }
-  return { hostPid, pidfd: pidfd.readInt32LE(0) as HostFd, wire };
+  return { hostPid, pidfd: pidfd[0] as HostFd, wire };
 }

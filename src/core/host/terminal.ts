@@ -4,11 +4,11 @@ import { rawTermios, TERMIOS_SIZE, winsize } from '../kernel/structs.ts';
 import type { HostFd } from '../stage/stage.ts';
 import { rawSyscall, syscall } from './syscall.ts';
 
-/** pipe2(O_CLOEXEC); pipe(2). Read end, write end; both owned by the caller. */
-export function pipe(): [HostFd, HostFd] {
-  const fds = Buffer.alloc(8);
-  syscall('pipe2', [fds, k.O_CLOEXEC]);
-  return [fds.readInt32LE(0) as HostFd, fds.readInt32LE(4) as HostFd];
+/** pipe2(O_CLOEXEC | flags); pipe(2). Read end, write end; both owned by the caller. */
+export function pipe(flags = 0): [HostFd, HostFd] {
+  const fds = new Int32Array(2);
+  syscall('pipe2', [fds, k.O_CLOEXEC | flags]);
+  return [fds[0] as HostFd, fds[1] as HostFd];
 }
 
 /** isatty(3), by ioctl(TCGETS): node:tty takes 2 ms to load. */

@@ -2,6 +2,7 @@
 import { closeSync, readSync } from 'node:fs';
 import * as k from '../kernel/constants.ts';
 import {
+  dataView,
   decodePage,
   decodeReply,
   FRAGMENT_SIZE,
@@ -13,12 +14,6 @@ import {
 } from '../stage/protocol.ts';
 import { type HostFd, StageGone, type Wire } from '../stage/stage.ts';
 import { failed, rawSyscall, shim, syscall } from './syscall.ts';
-
-function int32s(values: readonly number[]): Buffer {
-  const bytes = Buffer.alloc(4 * Math.max(values.length, 1));
-  for (const [i, value] of values.entries()) bytes.writeInt32LE(value, 4 * i);
-  return bytes;
-}
 
 export class SocketWire implements Wire {
   private readonly socket: HostFd;
@@ -42,7 +37,13 @@ export class SocketWire implements Wire {
   }
 
   send(frame: Buffer, descriptors: readonly HostFd[]): void {
-    const result = shim('tinyctr_send', [this.socket, frame, frame.length, int32s(descriptors), descriptors.length]);
+    const result = shim('tinyctr_send', [
+      this.socket,
+      frame,
+      frame.length,
+      Int32Array.from(descriptors),
+      descriptors.length,
+    ]);
     if (result < 0 && result !== -32 /* EPIPE: the end is read below */)
       throw failed('sendmsg', [this.socket, frame], -result);
   }
@@ -54,8 +55,8 @@ export class SocketWire implements Wire {
 
   private receiveReply(): { reply: Buffer; received: HostFd[] } | undefined {
     const received: HostFd[] = [];
-    const fds = Buffer.alloc(4 * MAX_DESCRIPTORS);
-    const count = Buffer.alloc(4);
+    const fds = new Int32Array(MAX_DESCRIPTORS);
+    const count = new Int32Array(1);
     for (;;) {
       const length = shim('tinyctr_receive', [
         this.socket,
@@ -67,9 +68,9 @@ export class SocketWire implements Wire {
       ]);
       if (length === 0 || length === -104 /* ECONNRESET: it left a packet unread */) return undefined;
       if (length < 0) throw failed('recvmsg', [this.socket], -length);
-      for (let i = 0; i < count.readUInt32LE(0); i++) received.push(fds.readInt32LE(4 * i) as HostFd);
+      for (const fd of fds.subarray(0, count[0])) received.push(fd as HostFd);
       // A packet of one byte only carries a descriptor; the reply comes after it.
-      if (length >= sizes.reply && this.packet.readUInt32LE(0) === PROTOCOL_MAGIC)
+      if (length >= sizes.reply && dataView(this.packet).getUint32(0, true) === PROTOCOL_MAGIC)
         return { reply: Buffer.from(this.packet.subarray(0, length)), received };
     }
   }
@@ -88,9 +89,9 @@ export class SocketWire implements Wire {
 }
 
 export function socketPair(): [HostFd, HostFd] {
-  const pair = Buffer.alloc(8);
+  const pair = new Int32Array(2);
   syscall('socketpair', [k.AF_UNIX, k.SOCK_SEQPACKET | k.SOCK_CLOEXEC, 0, pair]);
-  return [pair.readInt32LE(0) as HostFd, pair.readInt32LE(4) as HostFd];
+  return [pair[0] as HostFd, pair[1] as HostFd];
 }
 
 /** A memfd of this size, close-on-exec; not executable where the kernel can say so. */

@@ -10,7 +10,6 @@ import type { Command } from './command.ts';
 import type { Terminal } from './console.ts';
 import type { ContainerUser } from './user.ts';
 
-const SIGKILL = 9;
 const admin = 1n << BigInt(CAP_SYS_ADMIN);
 
 export interface ProcessInput {
@@ -85,7 +84,7 @@ export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => vo
     why: 'the process ends with the runtime that supervises it; the change of user cleared this, so it is set again',
     see: ['PR_SET_PDEATHSIG(2const)'],
   });
-  if (!gate) stage.set_pdeathsig(outlives ? 0 : SIGKILL);
+  if (!gate) stage.set_pdeathsig(outlives ? 0 : k.SIGKILL);
 
   stage.step({
     id: 'descriptors',

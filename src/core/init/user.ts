@@ -53,7 +53,7 @@ function readText(stage: Stage, fd: StageFd, size: number): string {
     chunks.push(chunk);
   }
   stage.close(fd);
-  return Buffer.concat(chunks).toString('utf8');
+  return (chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)).toString('utf8');
 }
 
 /** A decimal id, or undefined: "0x0", "+0", " 0", "1e3" and numbers beyond 2^32 - 2 are none. */

@@ -1,9 +1,25 @@
 /** The errnos of Linux by name, number and the words for people. Source: errno(3); the numbers are the same on x86-64 and arm64. */
-import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 
-/** The number of an errno by name: E.ENOENT is 2. */
-export const E: Record<string, number> = { ...constants.errno, EUCLEAN: 117 };
+/** The errnos that this code asks about: E.ENOENT is 2. All others have a name only where one is told of: node:os takes half a millisecond to load. */
+export const E = {
+  EPERM: 1,
+  ENOENT: 2,
+  ESRCH: 3,
+  EINTR: 4,
+  EIO: 5,
+  ENXIO: 6,
+  EBADF: 9,
+  EAGAIN: 11,
+  EEXIST: 17,
+  ENOTDIR: 20,
+  EISDIR: 21,
+  EINVAL: 22,
+  ENOTEMPTY: 39,
+  ELOOP: 40,
+} as const;
+
+export type ErrnoName = keyof typeof E;
 
 /** Beyond those that libuv has words for. By -errno: name, words. */
 const more: readonly [number, [string, string]][] = [
@@ -20,6 +36,14 @@ let known: Map<number, [string, string]> | undefined;
 function entryOf(errno: number): [string, string] | undefined {
   known ??= new Map([...getSystemErrorMap(), ...more]);
   return known.get(-errno);
+}
+
+/** The number of any errno that has a name; undefined for other words. */
+export function errnoNumber(name: string): number | undefined {
+  entryOf(0);
+  for (const [negative, [candidate]] of known!)
+    if (candidate === name && negative > -134 /* below are libuv's own */) return -negative;
+  return undefined;
 }
 
 export function errnoName(errno: number): string {

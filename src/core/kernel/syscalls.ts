@@ -119,10 +119,13 @@ const numbers = {
   write: [1, 64],
 } as const;
 
-/** The numbers of one architecture, as Node names it (process.arch). Throws for one that tinyctr does not run on. */
-export function syscallNumbers(arch: string): Record<SyscallName, number> {
+/** The number of each call on one architecture, as Node names it (process.arch). Throws for one that tinyctr does not run on. */
+export function syscallNumbers(arch: string): (name: SyscallName) => number {
   const column = ['x64', 'arm64'].indexOf(arch);
   if (column < 0) throw new Error(`tinyctr runs on x86-64 and arm64; this machine is ${arch}`);
-  const pairs = Object.entries(numbers).map(([name, both]) => [name, both[column]]);
-  return Object.fromEntries(pairs) as Record<SyscallName, number>;
+  return (name) => numbers[name][column]!;
+}
+
+export function syscallNames(): SyscallName[] {
+  return Object.keys(numbers) as SyscallName[];
 }

@@ -7,13 +7,14 @@
  * Descriptors that a method returns belong to the stage: it closes them with `close`, or its last close_range does.
  */
 import * as k from '../kernel/constants.ts';
-import { E } from '../kernel/errno.ts';
+import { E, type ErrnoName } from '../kernel/errno.ts';
 import { SyscallError } from '../kernel/error.ts';
 import * as structs from '../kernel/structs.ts';
 import { type SyscallName, syscallNumbers } from '../kernel/syscalls.ts';
 import { formatCall } from './format.ts';
 import {
   type Arg,
+  dataView,
   decodeReply,
   encodeFrame,
   MAX_CALLS,
@@ -80,11 +81,9 @@ interface QueuedCall {
   args: readonly StageArg[];
   /** Gets the result as its number. */
   fd: StageFd | undefined;
-  tolerated: readonly string[];
+  tolerated: readonly ErrnoName[];
   step: Step;
   serveFd?: number;
-  /** Where in init the call stands. */
-  place: { stack?: string };
 }
 
 interface Outcome {
@@ -105,7 +104,7 @@ export class StageGone extends Error {
 /** A descriptor that never came about is shown as -1. */
 const plainArg = (arg: StageArg): Arg => (arg instanceof StageFd ? (arg.number ?? -1) : arg);
 
-const numbers = syscallNumbers(process.arch);
+const numberOf = syscallNumbers(process.arch);
 const nothing = Buffer.alloc(0);
 /** So many answers of 256 bytes fit into a reply. */
 const AT_ONCE = 128;
@@ -151,32 +150,31 @@ export class Stage {
 
   // --- the queue
 
-  private post(name: SyscallName, args: readonly StageArg[], tolerated: readonly string[] = [], fd?: StageFd): void {
-    const place: { stack?: string } = {};
-    const limit = Error.stackTraceLimit;
-    Error.stackTraceLimit = 3; // the method, the line of init, and whence that was called: the rest costs more than the call
-    Error.captureStackTrace(place, this.post);
-    Error.stackTraceLimit = limit;
-    this.queue.push({ name, args, tolerated, fd, step: this.current, place });
+  private post(name: SyscallName, args: readonly StageArg[], tolerated: readonly ErrnoName[] = [], fd?: StageFd): void {
+    this.queue.push({ name, args, tolerated, fd, step: this.current });
     if (!this.held && (this.observer || this.queue.length >= MAX_CALLS)) this.outcomes = this.flush();
   }
 
   /** A call that makes a descriptor. */
-  private open(name: SyscallName, args: readonly StageArg[], tolerated: readonly string[] = []): StageFd {
+  private open(name: SyscallName, args: readonly StageArg[], tolerated: readonly ErrnoName[] = []): StageFd {
     const fd = new StageFd();
     this.post(name, args, tolerated, fd);
     return fd;
   }
 
   /** A call whose result is needed now. */
-  private call(name: SyscallName, args: readonly StageArg[], tolerated: readonly string[] = []): Outcome {
+  private call(name: SyscallName, args: readonly StageArg[], tolerated: readonly ErrnoName[] = []): Outcome {
     if (this.held) throw new Error(`${name} needs an answer, but the last frame is being held`);
     this.post(name, args, tolerated);
     return (this.observer ? this.outcomes : this.flush()).at(-1)!;
   }
 
   /** The same call for many arguments, in one frame if nobody watches. */
-  private callAll(name: SyscallName, all: readonly (readonly StageArg[])[], tolerated: readonly string[]): Outcome[] {
+  private callAll(
+    name: SyscallName,
+    all: readonly (readonly StageArg[])[],
+    tolerated: readonly ErrnoName[],
+  ): Outcome[] {
     const outcomes: Outcome[] = [];
     for (let start = 0; start < all.length; start += AT_ONCE) {
       const some = all.slice(start, start + AT_ONCE);
@@ -221,9 +219,9 @@ export class Stage {
       arg instanceof StageFd ? (arg.number ?? { resultOf: makers.get(arg)! }) : arg;
     return encodeFrame(
       calls.map((call) => ({
-        nr: numbers[call.name],
+        nr: numberOf(call.name),
         args: call.args.map(wireArg),
-        tolerated: call.tolerated.map((code) => E[code]!),
+        tolerated: call.tolerated.map((code) => E[code]),
         ...(call.serveFd === undefined ? {} : { serveFd: call.serveFd }),
       })),
       descriptors,
@@ -266,8 +264,6 @@ export class Stage {
       side: 'stage',
       step: call.step.id,
     });
-    const frames = call.place.stack?.split('\n').slice(1).join('\n') ?? '';
-    error.stack = `${error.name}: ${error.message}\n${frames}`;
     return call.step.explain?.(error) ?? error;
   }
 
@@ -392,7 +388,7 @@ export class Stage {
     path: string,
     flags: number,
     resolve: number,
-    tolerated: string[] = [],
+    tolerated: ErrnoName[] = [],
     mode = 0,
   ): StageFd {
     const how = structs.openHow(flags | k.O_CLOEXEC, mode, resolve);
@@ -426,7 +422,7 @@ export class Stage {
   }
 
   /** int mknodat(int dirfd, const char *path, mode_t mode, dev_t dev); mknod(2). EPERM in a user namespace. */
-  mknodat(dirfd: StageFd, name: string, mode: number, device: number, tolerated: string[] = []): void {
+  mknodat(dirfd: StageFd, name: string, mode: number, device: number, tolerated: ErrnoName[] = []): void {
     this.post('mknodat', [dirfd, name, mode, device], tolerated);
   }
 
@@ -452,7 +448,7 @@ export class Stage {
 
   /** int fstatfs(int fd, struct statfs *buf); statfs(2). Returns f_type: PROC_SUPER_MAGIC and so on. */
   fstatfs_type(fd: StageFd): number {
-    return Number(this.call('fstatfs', [fd, { out: 120 }]).out.readBigUInt64LE(0));
+    return dataView(this.call('fstatfs', [fd, { out: 120 }]).out).getUint32(0, true);
   }
 
   /** ssize_t read(int fd, void *buf, size_t count); read(2). Empty at the end. `count` is at most 32 KiB. */
@@ -617,9 +613,7 @@ export class Stage {
   receive_fds(descriptors: readonly HostFd[]): StageFd[] {
     this.flush();
     if (descriptors.length === 0) return [];
-    const calls: QueuedCall[] = [
-      { name: 'getpid', args: [], tolerated: [], fd: undefined, step: this.current, place: {} },
-    ];
+    const calls: QueuedCall[] = [{ name: 'getpid', args: [], tolerated: [], fd: undefined, step: this.current }];
     const { reply } = this.exchange(calls, descriptors);
     if (!reply) throw new StageGone(this.wire.page(), undefined);
     return reply.descriptors.map((number) => new StageFd(number));

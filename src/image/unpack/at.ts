@@ -5,7 +5,7 @@
 import { closeSync, fstatSync } from 'node:fs';
 import { failed, type HostArg, rawSyscall } from '../../core/host/syscall.ts';
 import * as K from '../../core/kernel/constants.ts';
-import { E } from '../../core/kernel/errno.ts';
+import { E, type ErrnoName } from '../../core/kernel/errno.ts';
 import type { SyscallName } from '../../core/kernel/syscalls.ts';
 import { shown } from '../tar/entry.ts';
 
@@ -22,7 +22,7 @@ function call(
   args: HostArg[],
   name: string,
   nameAt: number,
-  tolerated: readonly string[],
+  tolerated: readonly ErrnoName[],
 ): number {
   const result = rawSyscall(syscall, ...args);
   if (result >= 0 || tolerated.some((code) => E[code] === -result)) return result;
@@ -33,7 +33,13 @@ function call(
 const how = Buffer.alloc(24); // struct open_how { __u64 flags, mode, resolve }
 
 /** openat2(2), long openat2(int dirfd, const char *path, struct open_how *how, size_t size). The caller owns the descriptor. */
-export function openat2(dirfd: number, path: string, flags: number, resolve: number, ...tolerated: string[]): number {
+export function openat2(
+  dirfd: number,
+  path: string,
+  flags: number,
+  resolve: number,
+  ...tolerated: ErrnoName[]
+): number {
   how.writeBigUInt64LE(BigInt(flags | K.O_CLOEXEC), 0);
   how.writeBigUInt64LE(0n, 8);
   how.writeBigUInt64LE(BigInt(resolve), 16);
@@ -41,7 +47,7 @@ export function openat2(dirfd: number, path: string, flags: number, resolve: num
 }
 
 /** openat(2) of one name, never through a symbolic link. */
-export function openat(dirfd: number, name: string, flags: number, mode = 0, ...tolerated: string[]): number {
+export function openat(dirfd: number, name: string, flags: number, mode = 0, ...tolerated: ErrnoName[]): number {
   const args = [dirfd, cString(name), flags | K.O_NOFOLLOW | K.O_CLOEXEC, mode];
   return call('openat', args, name, 1, tolerated);
 }
@@ -67,7 +73,7 @@ export function linkat(oldDirfd: number, oldName: string, dirfd: number, name: s
 }
 
 /** unlinkat(2); `flags` 0 or AT_REMOVEDIR. */
-export function unlinkat(dirfd: number, name: string, flags: number, ...tolerated: string[]): number {
+export function unlinkat(dirfd: number, name: string, flags: number, ...tolerated: ErrnoName[]): number {
   return call('unlinkat', [dirfd, cString(name), flags], name, 1, tolerated);
 }
 

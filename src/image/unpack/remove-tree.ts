@@ -39,7 +39,7 @@ export function readDirectory(fd: number): DirectoryEntry[] {
 /** Removes `name` in the directory `dirfd`, with all that is below it. Nothing there is no error. */
 export function removeTree(dirfd: number, name: string): void {
   const result = unlinkat(dirfd, name, 0, 'EISDIR', 'ENOENT');
-  if (result !== -E.EISDIR!) return;
+  if (result !== -E.EISDIR) return;
   const rootFd = openat(dirfd, name, O_RDONLY | O_DIRECTORY);
   try {
     empty(rootFd);

@@ -68,7 +68,7 @@ export class Tree {
   #open(path: string, create: boolean): number {
     const fd = openat2(this.#rootFd, path === '' ? '.' : path, OPEN_DIRECTORY, RESOLVE, 'ENOENT', 'ENOTDIR', 'ELOOP');
     if (fd >= 0) return fd;
-    if (!create || fd === -E.ELOOP!) throw noDirectory(path, fd);
+    if (!create || fd === -E.ELOOP) throw noDirectory(path, fd);
     const slash = path.lastIndexOf('/');
     const parent = this.directory(path.slice(0, Math.max(slash, 0)), true);
     const name = path.slice(slash + 1);
@@ -125,9 +125,9 @@ export function setOpaque(fd: number): void {
 }
 
 function noDirectory(path: string, result: number): ContainerError {
-  const why = {
-    [E.ENOENT!]: 'there is none, or a link on the way leads nowhere',
-    [E.ELOOP!]: 'links lead in a circle',
+  const why: Record<number, string> = {
+    [E.ENOENT]: 'there is none, or a link on the way leads nowhere',
+    [E.ELOOP]: 'links lead in a circle',
   };
   return new ContainerError(
     `${shown(path)} is needed as a directory, but ${why[-result] ?? 'something else is there'}`,

@@ -88,7 +88,7 @@ export class TreeWriter implements EntrySink {
     const parent = this.#tree.directory(parentPath, true);
     parent.changed = true;
     const result = make(parent);
-    if (result !== -E.EEXIST!) return result;
+    if (result !== -E.EEXIST) return result;
     this.#clear(parentPath, name);
     return make(this.#tree.directory(parentPath, true));
   }

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { E } from '../../../src/core/kernel/errno.ts';
+import { errnoNumber } from '../../../src/core/kernel/errno.ts';
 import { ContainerError, SyscallError } from '../../../src/core/kernel/error.ts';
 import { planContainer } from '../../../src/core/plan/container.ts';
 import { StageGone } from '../../../src/core/stage/stage.ts';
@@ -31,7 +31,7 @@ const plan = (rlimits: { type: string; soft: number; hard: number }[] = [], memo
   );
 
 const failure = (syscall: string, call: string, code: string) =>
-  new SyscallError({ syscall, call, errno: E[code]!, side: 'stage', step: 'test' });
+  new SyscallError({ syscall, call, errno: errnoNumber(code)!, side: 'stage', step: 'test' });
 
 test('an error that nothing is known about comes back as it was', () => {
   const errors: unknown[] = [
