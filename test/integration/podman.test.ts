@@ -1,0 +1,87 @@
+/** podman with tinyctr-oci in runc's place: conmon calls create, start, exec, kill and delete, and reads the log. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { needs } from '../support/need.ts';
+import { Podman } from '../support/podman.ts';
+import { Pty } from '../support/pty.ts';
+import { Engine } from '../support/tinyctr.ts';
+
+describe('podman', needs({ root: true, command: ['podman', 'conmon', 'unshare', 'nsenter'] }), () => {
+  let engine: Engine;
+  let podman: Podman;
+
+  beforeAll(async () => {
+    engine = await new Engine().prepare();
+    podman = await new Podman(engine).prepare(engine);
+  });
+  afterAll(async () => {
+    await podman.remove();
+    engine.remove();
+  });
+
+  const idle = ['busybox', 'sh', '-c', 'trap "exit 0" TERM; while :; do sleep 0.1; done'];
+
+  test('run: output, status, and nothing left', async () => {
+    const { code, stdout, stderr } = await podman.run('run', '--rm', 'busybox', 'sh', '-c', 'echo $$; id -u; exit 7');
+    expect({ code, stdout, stderr }).toEqual({ code: 7, stdout: '1\n0\n', stderr: '' });
+    expect((await podman.run('ps', '-aq')).stdout).toBe('');
+  });
+
+  test('run: what can’t be executed has the status that shells give it', async () => {
+    expect((await podman.run('run', '--rm', 'busybox', 'missing')).code).toBe(127);
+    expect((await podman.run('run', '--rm', 'busybox', '/etc/passwd')).code).toBe(126);
+  });
+
+  test('run -d, exec, stop, rm', async () => {
+    const started = await podman.run('run', '-d', '--name', 'web', '-e', 'FROM=run', ...idle);
+    expect(started).toMatchObject({ code: 0, stdout: expect.stringMatching(/^[0-9a-f]{64}\n$/) });
+    expect((await podman.run('ps', '--format', '{{.Names}} {{.Status}}')).stdout).toMatch(/^web Up /);
+
+    const script = 'echo $FROM $MORE; id -u; pwd; cat; echo error >&2; exit 3';
+    const options = ['-i', '-e', 'MORE=exec', '-u', '5', '-w', '/tmp'];
+    expect(await podman.runWith({ input: 'typed\n' }, 'exec', ...options, 'web', 'sh', '-c', script)).toMatchObject({
+      code: 3,
+      stdout: 'run exec\n5\n/tmp\ntyped\n',
+      stderr: 'error\n',
+    });
+    expect(await podman.run('exec', '-d', 'web', 'sh', '-c', 'echo later > /tmp/file')).toMatchObject({ code: 0 });
+    expect(
+      (await podman.run('exec', 'web', 'sh', '-c', 'until cat /tmp/file; do sleep 0.05; done 2>/dev/null')).stdout,
+    ).toBe('later\n');
+
+    expect((await podman.run('stop', 'web')).code).toBe(0);
+    expect((await podman.run('inspect', '--format', '{{.State.Status}} {{.State.ExitCode}}', 'web')).stdout).toBe(
+      'exited 0\n',
+    );
+    expect((await podman.run('exec', 'web', 'true')).code).not.toBe(0);
+    expect((await podman.run('rm', 'web')).code).toBe(0);
+  });
+
+  test('exec: what can’t be executed', async () => {
+    await podman.run('run', '-d', '--name', 'errors', ...idle);
+    const missing = await podman.run('exec', 'errors', 'missing');
+    expect(missing.code).toBe(127);
+    expect(missing.stderr).toContain('executable file not found in $PATH');
+    expect((await podman.run('exec', 'errors', '/not/there')).code).toBe(127);
+    expect((await podman.run('exec', 'errors', '/etc/passwd')).code).toBe(126);
+    await podman.run('rm', '-f', '-t', '0', 'errors');
+  });
+
+  test('exec -t: a terminal from end to end', async () => {
+    await podman.run('run', '-d', '--name', 'terminal', ...idle);
+    const pty = new Pty(
+      ['env', `CONTAINERS_CONF=${podman.env.CONTAINERS_CONF}`, ...podman.command, 'exec', '-it', 'terminal', 'sh'],
+      {
+        rows: 31,
+        columns: 91,
+      },
+    );
+    await pty.shows(/# /);
+    pty.type('tty; stty size; sleep 50\r');
+    await pty.shows(/\/dev\/pts\/\d+\r\n31 91\r\n/);
+    pty.type('\x03');
+    await pty.shows(/# /);
+    pty.type('exit 4\r');
+    expect(await pty.ended).toBe(4);
+    await podman.run('rm', '-f', '-t', '0', 'terminal');
+  });
+});
