@@ -1,8 +1,9 @@
 /** What lies in blobs/sha256: archives of layers and manifests, as they came, and the images that refer to them. Host side. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { readdirIfThere } from './layout.ts';
-import { listImages } from './records.ts';
+import { blobsOfImage } from './blobs.ts';
+import { blobsFolder, readdirIfThere } from './layout.ts';
+import { listImages, listNames } from './records.ts';
 
 export interface StoredBlob {
   digest: string;
@@ -13,14 +14,16 @@ export interface StoredBlob {
 }
 
 export function listBlobs(root: string): StoredBlob[] {
-  const folder = join(root, 'blobs/sha256');
-  const images = listImages(root);
-  return readdirIfThere(folder).flatMap((name) => {
-    const stat = statSync(join(folder, name), { throwIfNoEntry: false });
-    if (stat === undefined || !/^[a-f0-9]{64}$/.test(name)) return [];
-    const digest = `sha256:${name}`;
-    const owners = images.filter(({ content }) => content.some(({ blob }) => blob?.digest === digest));
-    return { digest, size: stat.size, images: owners.map(({ id }) => id) };
+  const names = listNames(root);
+  const owners = new Map<string, string[]>();
+  for (const image of listImages(root))
+    for (const digest of new Set(blobsOfImage(image, names)))
+      owners.set(digest, [...(owners.get(digest) ?? []), image.id]);
+  return readdirIfThere(blobsFolder(root)).flatMap((name) => {
+    const stat = statSync(join(blobsFolder(root), name), { throwIfNoEntry: false });
+    if (stat === undefined || !/^[a-f0-9]{64}(\.partial)?$/.test(name)) return [];
+    const digest = `sha256:${name.slice(0, 64)}`;
+    return { digest, size: stat.size, images: owners.get(digest) ?? [] };
   });
 }
 

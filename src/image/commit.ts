@@ -4,11 +4,13 @@
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { removeUnusedBlobs } from './blobs.ts';
 import { readImageDocument } from './config.ts';
 import { configsFolder, ensureStore, imageFile, layerName, nameFile, writeWhole } from './layout.ts';
 import { withStoreLock } from './lock.ts';
 import { type BlobRecord, findImage, type Image, type ImageRecord, type LayerRecord } from './records.ts';
 import { familiarName, type Reference } from './reference.ts';
+import { keptBlobs } from './work.ts';
 
 /**
  * `configuration` is the document byte by byte; `content` its layers in order, `manifest` what it came by: all kept by the
@@ -31,6 +33,24 @@ export function commitImage(
     for (const reference of references) writeWhole(nameFile(root, reference), `sha256:${record.id}\n`);
   });
   return { ...record, names: references.map(familiarName) };
+}
+
+/**
+ * Notes that the layers of an image have these archives now, kept by the caller's Work; what they replace goes with the last
+ * image that has it. A manifest that spoke of other archives is no longer the image's. Nothing is done when the image was
+ * removed or came anew meanwhile.
+ */
+export function recordArchives(root: string, image: Image, content: LayerRecord[]): void {
+  const digests = (layers: readonly LayerRecord[]) => layers.map(({ blob }) => blob?.digest).join();
+  withStoreLock(root, () => {
+    const now = findImage(root, image.id);
+    if (now === undefined || digests(now.content) !== digests(image.content)) return;
+    if (digests(content) === digests(now.content)) return;
+    const { names: _, manifest, ...record } = now;
+    writeWhole(imageFile(root, image.id), `${JSON.stringify({ ...record, content }, null, 2)}\n`);
+    const replaced = image.content.flatMap(({ blob }) => blob?.digest ?? []);
+    removeUnusedBlobs(root, keptBlobs(root), manifest ? [manifest.digest, ...replaced] : replaced);
+  });
 }
 
 function makeRecord(configuration: Buffer, content: LayerRecord[], manifest: BlobRecord | undefined): ImageRecord {

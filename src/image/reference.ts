@@ -82,6 +82,11 @@ export function familiarName(reference: Reference): string {
   return familiarRepository(reference) + suffix(reference);
 }
 
+/** For other tools, which may have another default than docker.io: docker.io/library/alpine:latest. */
+export function fullName(reference: Reference): string {
+  return `${reference.domain}/${reference.path}${suffix(reference)}`;
+}
+
 /** ':latest' or '@sha256:…'. */
 export function suffix({ tag, digest }: Reference): string {
   return digest === undefined ? `:${tag}` : `@${digest}`;

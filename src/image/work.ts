@@ -95,11 +95,20 @@ export class Work {
     const place = join(layersFolder(this.#root), layerName(layer.diffId));
     withStoreLock(this.#root, () => {
       this.#mark(layer.diffId);
-      writeFileSync(this.path(KEEP_BLOB_PREFIX + hexOf(archive.digest)), '');
-      if (!hasBlob(this.#root, archive.digest)) renameSync(archive.path, blobFile(this.#root, archive.digest));
-      writeFoundLayer(this.#root, archive.digest, layer);
+      this.#placeArchive(layer, archive);
       if (!existsSync(place)) renameSync(tree, place);
     });
+  }
+
+  /** The same for one more archive of a layer whose tree is there. */
+  publishArchive(layer: FoundLayer, archive: { path: string; digest: string }): void {
+    withStoreLock(this.#root, () => this.#placeArchive(layer, archive));
+  }
+
+  #placeArchive(layer: FoundLayer, { path, digest }: { path: string; digest: string }): void {
+    writeFileSync(this.path(KEEP_BLOB_PREFIX + hexOf(digest)), '');
+    if (!hasBlob(this.#root, digest)) renameSync(path, blobFile(this.#root, digest));
+    writeFoundLayer(this.#root, digest, layer);
   }
 
   #mark(diffId: string): void {

@@ -90,6 +90,23 @@ export async function decompress(
   return { raw, plain, compression: detectCompression(start) };
 }
 
+/** The decompressed bytes of `source`, for who takes them at his own pace. Throws as decompress does, without its limits. */
+export async function* decompressed(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const bytes = prepend(Buffer.alloc(0), source);
+  const start = await firstBytes(bytes);
+  const whole = prepend(start, bytes);
+  const decompressor = makeDecompressor(start);
+  if (decompressor === undefined) return yield* whole;
+  if (typeof decompressor !== 'function')
+    pipeline(Readable.from(whole, { objectMode: false, highWaterMark: 1 }), decompressor).catch(() => {}); // ends it, too
+  try {
+    for await (const chunk of typeof decompressor === 'function' ? decompressor(whole) : decompressor)
+      yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  } catch (error) {
+    throw damagedStream(error);
+  }
+}
+
 async function* meter(source: AsyncIterable<Buffer>, raw: Meter): AsyncGenerator<Buffer> {
   for await (const chunk of source) {
     raw.add(chunk);
@@ -107,7 +124,7 @@ async function firstBytes(source: AsyncGenerator<Buffer>): Promise<Buffer> {
   return start;
 }
 
-async function* prepend(start: Buffer, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+async function* prepend(start: Buffer, rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   if (start.length > 0) yield start;
   yield* rest;
 }
