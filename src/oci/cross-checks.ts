@@ -4,6 +4,7 @@ import { planLimits } from '../core/plan/cgroup.ts';
 import { planMount } from '../core/plan/mounts.ts';
 import { planRlimits } from '../core/plan/rlimits.ts';
 import type { NamespaceType, Spec } from '../core/spec/types.ts';
+import { planScheduling } from '../spec/scheduling.ts';
 
 export interface Fault {
   pointer: string;
@@ -40,6 +41,7 @@ export function crossFaults(spec: Spec): Fault[] {
     else faults.push(...plannerFaults(() => planMount(bindAbsolute(mount), i)));
   }
   faults.push(...plannerFaults(() => planRlimits(spec.process?.rlimits ?? [])));
+  faults.push(...plannerFaults(() => spec.process && planScheduling(spec.process, spec.linux?.personality, false)));
   faults.push(...plannerFaults(() => planLimits(spec.linux?.resources ?? {})));
   return faults;
 }

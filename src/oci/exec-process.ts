@@ -7,6 +7,7 @@ import { planRlimits } from '../core/plan/rlimits.ts';
 import type { Capabilities, Process } from '../core/spec/types.ts';
 import { didYouMean } from '../engine/nearest.ts';
 import { Problems, UsageError } from '../engine/usage-error.ts';
+import { planScheduling } from '../spec/scheduling.ts';
 import { validateProcess } from '../spec/validate.ts';
 import { grantable, parseJson } from './config.ts';
 import { plannerFaults } from './cross-checks.ts';
@@ -20,6 +21,8 @@ export interface ProcessOptions {
   cwd?: string;
   env: string[];
   newPrivs: boolean;
+  apparmor?: string;
+  processLabel?: string;
 }
 
 type Warn = (message: string) => void;
@@ -50,6 +53,8 @@ function refuseBeside(args: readonly string[], options: ProcessOptions): void {
     '--cwd': options.cwd !== undefined,
     '--env': options.env.length > 0,
     '--no-new-privs': !options.newPrivs,
+    '--apparmor': options.apparmor !== undefined,
+    '--process-label': options.processLabel !== undefined,
     'a command': args.length > 0,
   };
   const beside = Object.entries(given).flatMap(([name, there]) => (there ? [name] : []));
@@ -66,8 +71,9 @@ function withOwn(own: Process, process: Process): Process {
 function loadProcess(file: string, permitted: bigint, warn: Warn): Process {
   const value = parseJson(readProcess(file), file);
   const { faults, unknown } = validateProcess(value);
-  const rlimits = () => planRlimits((value as Process).rlimits ?? []);
-  const all = faults.length > 0 ? faults : plannerFaults(rlimits);
+  const { rlimits = [] } = value as Process;
+  const plan = () => planRlimits(rlimits) && planScheduling(value as Process, undefined, true);
+  const all = faults.length > 0 ? faults : plannerFaults(plan);
   if (all.length > 0) {
     const pointerOf = (pointer: string) => pointer.replace(/^\/process/, '') || 'the whole file';
     throw new UsageError(all.map(({ pointer, problem }) => `${file}: ${pointerOf(pointer)} ${problem}`));
@@ -103,6 +109,8 @@ function changed(own: Process, args: readonly string[], options: ProcessOptions,
   const caps = problems.each(options.cap, (name) => grantableCapability(name, permitted));
   if (caps.length > 0) process.capabilities = withCapabilities(own.capabilities ?? {}, caps);
   if (!options.newPrivs) process.noNewPrivileges = true;
+  if (options.apparmor !== undefined) process.apparmorProfile = options.apparmor;
+  if (options.processLabel !== undefined) process.selinuxLabel = options.processLabel;
   problems.throwIfAny();
   return process;
 }

@@ -5,6 +5,7 @@ import type { AttendedProcess } from '../core/container/attend.ts';
 import { type ExecTarget, exec } from '../core/container/exec.ts';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { destroy } from '../core/host/child.ts';
+import { syscall } from '../core/host/syscall.ts';
 import { isTerminal, setBlocking, windowSize } from '../core/host/terminal.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { planExec } from '../core/plan/container.ts';
@@ -13,9 +14,11 @@ import { type HostFd, StageGone } from '../core/stage/stage.ts';
 import { exitCode, openStdio, superviseForeground } from '../engine/foreground.ts';
 import { type ContainerState, isEnding, openProcess } from '../lifecycle/lifecycle.ts';
 import { compiledFilter } from '../seccomp/cache.ts';
+import { parseCpuList, planScheduling } from '../spec/scheduling.ts';
 import { type ConsoleSocket, consoleFor, preservedFds, writePidFile } from './descriptors.ts';
 import { type ProcessOptions, processOf } from './exec-process.ts';
 import type { Globals } from './globals.ts';
+import { planLabels } from './labels.ts';
 import { observer, warn } from './log.ts';
 import { permittedCapabilities } from './plan.ts';
 import { type Found, findContainer, frozenSpec } from './state.ts';
@@ -39,11 +42,11 @@ export async function execInContainer(
 ): Promise<number> {
   const preserved = preservedFds(request.preserveFds);
   const found = await enterable(globals.root, id, request.ignorePaused ?? false);
-  const plan = planFor(globals, found, args, request);
+  const { plan, initial } = planFor(globals, found, args, request);
   const console = consoleFor(plan.terminal !== undefined, request.detach ?? false, request.consoleSocket);
   const target = targetOf(found, request.cgroup);
   const start: Start = (stdio, outlives) =>
-    startProcess(globals, plan, found.state, target, { stdio, preserved, outlives });
+    startProcess(globals, plan, found.state, target, { stdio, preserved, outlives, initial });
   try {
     return request.detach ? await leave(start, request, console) : await attendTo(start, request, plan);
   } finally {
@@ -70,20 +73,31 @@ async function enterable(root: string, id: string, ignorePaused: boolean): Promi
   }
 }
 
-function planFor(globals: Globals, { folder }: Found, args: readonly string[], request: ExecRequest): ExecPlan {
+/** `initial` is execCPUAffinity's. */
+interface Planned {
+  plan: ExecPlan;
+  initial: string | undefined;
+}
+
+function planFor(globals: Globals, { folder }: Found, args: readonly string[], request: ExecRequest): Planned {
   const spec = frozenSpec(folder);
   const permitted = permittedCapabilities();
   const process = processOf(spec.process!, args, request, permitted, (message) => warn(globals, message));
   const filter = spec.linux?.seccomp && compiledFilter(spec.linux.seccomp, `${globals.root}/.seccomp`);
   const size = process.consoleSize;
-  return planExec(
+  const scheduling = planScheduling(process, spec.linux?.personality, true);
+  const labels = planLabels(process);
+  const plan = planExec(
     process,
     {
       ...(filter ? { seccomp: { program: filter.program, flags: filter.loadFlags } } : {}),
+      ...(scheduling ? { scheduling } : {}),
+      ...(labels.length > 0 ? { labels } : {}),
       ...(size ? { terminal: { rows: size.height, columns: size.width } } : {}),
     },
     { permittedCapabilities: permitted },
   );
+  return { plan, initial: process.execCPUAffinity?.initial };
 }
 
 function targetOf({ state }: Found, below: string | undefined): ExecTarget {
@@ -107,15 +121,31 @@ async function startProcess(
   plan: ExecPlan,
   state: ContainerState,
   target: ExecTarget,
-  options: { stdio: Stdio; preserved: readonly HostFd[]; outlives: boolean },
+  {
+    initial,
+    ...options
+  }: { stdio: Stdio; preserved: readonly HostFd[]; outlives: boolean; initial: string | undefined },
 ): Promise<AttendedProcess> {
   const explain = async (error: unknown, hostPid: number) =>
     (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
   try {
-    return await exec(plan, target, { ...options, observer: observer(globals), explain });
+    const start = () => exec(plan, target, { ...options, observer: observer(globals), explain });
+    return await (initial ? onProcessors(parseCpuList(initial)!, start) : start());
   } catch (error) {
     if (await hasEnded(error, state)) throw stopped();
     throw prefixed('unable to start container process: ', error);
+  }
+}
+
+/** Does `start` while this thread runs on certain processors only: its child begins there, before it is in the container's cpuset. */
+function onProcessors<T>(mask: Uint8Array, start: () => T): T {
+  const own = Buffer.alloc(1024);
+  const length = syscall('sched_getaffinity', [0, own.length, own]);
+  syscall('sched_setaffinity', [0, mask.length, mask]);
+  try {
+    return start();
+  } finally {
+    syscall('sched_setaffinity', [0, length, own]);
   }
 }
 

@@ -11,6 +11,7 @@ import { inPidNamespace, otherNamespaces } from '../core/host/namespaces.ts';
 import { type SpawnedStage, spawnStage } from '../core/host/spawn.ts';
 import { memfd } from '../core/host/wire.ts';
 import { enterDirectory } from '../core/init/directory.ts';
+import { writeProc } from '../core/init/proc.ts';
 import { becomeProcess } from '../core/init/process.ts';
 import * as k from '../core/kernel/constants.ts';
 import { errnoText } from '../core/kernel/errno.ts';
@@ -132,6 +133,7 @@ function executeHook(hook: Hook, place: Place, stdio: Stdio, failure: (what: str
   try {
     spawned.wire.handshake();
     stage.set_undumpable(); // before it joins: no process already there can attach to it
+    if (place.as) writeProc(stage, [], place.as); // its label too
     if (target) enter(stage, target);
     if (place.as) becomeHook(stage, place.as, { path: hook.path, argv, envp });
     else {

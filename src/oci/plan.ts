@@ -6,8 +6,10 @@ import { planContainer } from '../core/plan/container.ts';
 import type { Plan } from '../core/plan/plan.ts';
 import type { Mount, Spec } from '../core/spec/types.ts';
 import { compiledFilter } from '../seccomp/cache.ts';
+import { planScheduling } from '../spec/scheduling.ts';
 import type { Bundle } from './config.ts';
 import { namespaceOf } from './cross-checks.ts';
+import { checkMountLabel, planLabels } from './labels.ts';
 
 /** CapPrm of /proc/self/status. */
 export function permittedCapabilities(): bigint {
@@ -21,9 +23,14 @@ export function planBundle(bundle: Bundle, id: string, root: string, permitted: 
   const cgroupPath = cgroupPathOf(spec, id);
   const { seccomp, namespaces } = spec.linux ?? {};
   const ownCgroups = namespaces?.some(({ type }) => type === 'cgroup');
-  const mounts = (spec.mounts ?? []).map((mount) => (ownCgroups ? mount : cgroupAsBind(mount, cgroupPath)));
+  const mounts = (spec.mounts ?? [])
+    .map((mount) => (ownCgroups ? mount : cgroupAsBind(mount, cgroupPath)))
+    .map((mount) => labelled(mount, spec.linux?.mountLabel));
   const size = spec.process?.consoleSize;
   const filter = seccomp && compiledFilter(seccomp, `${root}/.seccomp`);
+  const scheduling = planScheduling(spec.process!, spec.linux?.personality, false);
+  const labels = planLabels(spec.process!);
+  checkMountLabel(spec.linux ?? {});
   const plan = planContainer(
     {
       id,
@@ -31,6 +38,8 @@ export function planBundle(bundle: Bundle, id: string, root: string, permitted: 
       root: { target: rootfs, source: { kind: 'directory', path: rootfs } },
       cgroupPath,
       ...(filter ? { seccomp: { program: filter.program, flags: filter.loadFlags } } : {}),
+      ...(scheduling ? { scheduling } : {}),
+      ...(labels.length > 0 ? { labels } : {}),
       ...(size ? { terminal: { rows: size.height, columns: size.width } } : {}),
     },
     { permittedCapabilities: permitted },
@@ -54,6 +63,14 @@ export function cgroupPathOf(spec: Spec, id: string): string {
 function cgroupAsBind(mount: Mount, cgroupPath: string): Mount {
   if (mount.type !== 'cgroup' && mount.type !== 'cgroup2') return mount;
   return { ...mount, type: 'bind', source: cgroupRoot() + cgroupPath, options: ['bind', ...(mount.options ?? [])] };
+}
+
+/** Files of a new filesystem get the container's SELinux label, where the kernel lets the mount say so. */
+function labelled(mount: Mount, label: string | undefined): Mount {
+  const { type = 'bind', options = [] } = mount;
+  const own = ['bind', 'none', 'proc', 'sysfs', 'mqueue', 'cgroup', 'cgroup2'].includes(type);
+  if (!label || own || options.some((option) => /^r?bind$|context=/.test(option))) return mount;
+  return { ...mount, options: [...options, `context=${label}`] };
 }
 
 /** A namespace joined by path may be the host's own: then names and settings would be the host's. */

@@ -4,6 +4,8 @@
  * Pure. Source: runtime-spec 1.3.0, config.md and config-linux.md.
  */
 
+import { ioClasses, parseCpuList, personalityDomains, schedulerFlags, schedulerPolicies } from './scheduling.ts';
+
 export interface Findings {
   faults: { pointer: string; problem: string }[];
   /** Fields that OCI does not know; they must be ignored (config.md: Extensibility). */
@@ -102,6 +104,14 @@ const v1 =
   };
 const otherPlatform: Check = () => undefined;
 
+/** Fields that Go writes empty where it means none. */
+const optional =
+  (check: Check): Check =>
+  (value, at, findings) => {
+    if (!isEmpty(value)) check(value, at, findings);
+  };
+const processors = matching('a list of processors such as "0-3,7"', (value) => isText(value) && !!parseCpuList(value));
+
 const capabilities = list(text);
 const process = object(
   {
@@ -127,11 +137,24 @@ const process = object(
     ),
     noNewPrivileges: flag,
     oomScoreAdj: integer(-1000, 1000),
-    apparmorProfile: later,
-    selinuxLabel: later,
-    scheduler: later,
-    ioPriority: later,
-    execCPUAffinity: later,
+    apparmorProfile: text,
+    selinuxLabel: text,
+    scheduler: optional(
+      object(
+        {
+          policy: words(...Object.keys(schedulerPolicies)),
+          nice: integer(-20, 19),
+          priority: integer(0, 99),
+          flags: list(words(...Object.keys(schedulerFlags))),
+          ...{ runtime: uint64, deadline: uint64, period: uint64 },
+        },
+        ['policy'],
+      ),
+    ),
+    ioPriority: optional(
+      object({ class: words(...Object.keys(ioClasses)), priority: integer(0, 7) }, ['class', 'priority']),
+    ),
+    execCPUAffinity: object({ initial: optional(processors), final: optional(processors) }),
   },
   ['user', 'args', 'cwd'],
 );
@@ -230,7 +253,11 @@ const linux = object({
   sysctl: map(text),
   maskedPaths: list(absolute),
   readonlyPaths: list(absolute),
-  ...{ mountLabel: later, intelRdt: later, personality: later },
+  mountLabel: text,
+  intelRdt: later,
+  personality: optional(
+    object({ domain: words(...Object.keys(personalityDomains)), flags: list(words(), 0) }, ['domain']),
+  ),
 });
 
 const hook = object({ path: absolute, args: list(text), env: list(variable), timeout: integer(1, 2 ** 31 - 1) }, [

@@ -39,7 +39,7 @@ describe('tinyctr-oci', needs({ root: true }), () => {
     test.each([
       [['--systemd-cgroup', 'list'], '--systemd-cgroup is not there yet'],
       [['--cgroup-manager', 'disabled', 'list'], '--cgroup-manager is not there yet'],
-      [['exec', '--apparmor', 'x', 'y', 'ls'], '--apparmor is not there yet'],
+      [['exec', '--pidfd-socket', 'x', 'y', 'ls'], '--pidfd-socket is not there yet'],
       [['checkpoint', '--help'], 'checkpoint is not there yet'],
       [['create', '--no-pivot', 'x'], '--no-pivot is left out on purpose'],
       [['create', '--pidfd-socket=/x', 'x'], '--pidfd-socket is not there yet'],
@@ -134,9 +134,6 @@ describe('tinyctr-oci', needs({ root: true }), () => {
       ['/linux/namespaces/6/type', ({ linux }) => linux!.namespaces!.push({ type: 'user' })],
       ['/linux/uidMappings', ({ linux }) => Object.assign(linux!, { uidMappings: [{ containerID: 0 }] })],
       ['/linux/intelRdt', ({ linux }) => Object.assign(linux!, { intelRdt: { closID: 'x' } })],
-      ['/process/apparmorProfile', ({ process }) => Object.assign(process!, { apparmorProfile: 'x' })],
-      ['/process/selinuxLabel', ({ process }) => Object.assign(process!, { selinuxLabel: 'x' })],
-      ['/process/scheduler', ({ process }) => Object.assign(process!, { scheduler: { policy: 'SCHED_FIFO' } })],
       ['/mounts/7/options', ({ mounts }) => mounts!.push({ destination: '/x', type: 'tmpfs', options: ['tmpcopyup'] })],
     ])('%s is refused by its pointer: it is not there yet', async (pointer, change) => {
       expect(await refusal(change)).toMatch(new RegExp(`${pointer} (is|has) .*not there yet`));

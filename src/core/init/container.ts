@@ -99,7 +99,7 @@ export function initContainer(
     mounted();
   }
   const user = lookUpUser(stage, root, plan.process.user);
-  writeProc(stage, plan.sysctls, plan.process.oomScoreAdj);
+  writeProc(stage, plan.sysctls, plan.process);
   maskPaths(stage, root, plan.maskedPaths, nullDevice);
   protectPaths(stage, root, plan.readonlyPaths);
   pivotRoot(stage, root);

@@ -38,7 +38,7 @@ export function execProcess(stage: Stage, plan: ExecPlan, input: ExecInput, read
   const [target] = stage.receive_fds([input.target]);
   const preserved = stage.receive_fds(input.preserved);
   // Before the namespaces: behind the container's masks a user namespace may not mount a procfs.
-  writeProc(stage, [], plan.process.oomScoreAdj);
+  writeProc(stage, [], plan.process);
 
   stage.step({
     id: 'namespaces.enter',

@@ -1,7 +1,7 @@
 /** What is written to /proc goes through a procfs of our own that is mounted nowhere: no file of the container can redirect it (SEC-07). */
 import * as k from '../kernel/constants.ts';
 import { ContainerError, type SyscallError } from '../kernel/error.ts';
-import type { Plan } from '../plan/plan.ts';
+import type { LabelPlan, Plan, ProcessPlan } from '../plan/plan.ts';
 import type { Stage, StageFd } from '../stage/stage.ts';
 
 /** A detached procfs of this pid namespace, and proven to be one. */
@@ -20,8 +20,9 @@ function writeFile(stage: Stage, proc: StageFd, path: string, value: string): vo
   stage.close(fd);
 }
 
-export function writeProc(stage: Stage, sysctls: Plan['sysctls'], oomScoreAdj: number | undefined): void {
-  if (sysctls.length === 0 && oomScoreAdj === undefined) return;
+export function writeProc(stage: Stage, sysctls: Plan['sysctls'], process: ProcessPlan): void {
+  const { oomScoreAdj, labels = [] } = process;
+  if (sysctls.length === 0 && oomScoreAdj === undefined && labels.length === 0) return;
   stage.step({
     id: 'proc',
     why: 'settings of the kernel and of the process go through a procfs that is mounted nowhere',
@@ -30,6 +31,7 @@ export function writeProc(stage: Stage, sysctls: Plan['sysctls'], oomScoreAdj: n
   const proc = openProc(stage);
   for (const { path, value } of sysctls) writeSysctl(stage, proc, path, value);
   if (oomScoreAdj !== undefined) writeOomScore(stage, proc, oomScoreAdj);
+  for (const label of labels) writeLabel(stage, proc, label);
   stage.close(proc);
 }
 
@@ -59,4 +61,20 @@ function writeOomScore(stage: Stage, proc: StageFd, score: number): void {
     see: ['proc_pid_oom_score_adj(5)', 'config.md: oomScoreAdj'],
   });
   writeFile(stage, proc, 'self/oom_score_adj', String(score));
+}
+
+function writeLabel(stage: Stage, proc: StageFd, { file, value, specPointer }: LabelPlan): void {
+  stage.step({
+    id: `label ${file}`,
+    why: 'the security module changes the label at the next exec: that of the container’s program',
+    without: 'the program would keep the label of the runtime, which is mostly unconfined',
+    see: ['apparmor(7)', 'selinux(8)', 'CVE-2019-16884'],
+    explain: (error) =>
+      new ContainerError(`the kernel refuses the label ${JSON.stringify(value)}: ${error.code}`, {
+        specPointer,
+        hint: error.code === 'ENOENT' ? 'no profile of this name is loaded: see apparmor_parser(8)' : undefined,
+        cause: error,
+      }),
+  });
+  writeFile(stage, proc, `self/${file}`, value);
 }

@@ -4,7 +4,7 @@
  */
 import * as k from '../kernel/constants.ts';
 import { CAP_SYS_ADMIN, capabilityNames } from '../plan/capabilities.ts';
-import type { ProcessPlan } from '../plan/plan.ts';
+import type { ProcessPlan, SchedulingPlan } from '../plan/plan.ts';
 import { type Stage, StageFd } from '../stage/stage.ts';
 import type { Command } from './command.ts';
 import type { Terminal } from './console.ts';
@@ -46,6 +46,8 @@ export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => vo
     see: ['getrlimit(2)', 'config.md: rlimits'],
   });
   for (const { resource, soft, hard } of plan.rlimits) stage.prlimit64(resource, soft, hard);
+
+  if (plan.scheduling) schedule(stage, plan.scheduling);
 
   stage.step({
     id: 'descriptors.preserved',
@@ -140,6 +142,18 @@ export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => vo
   });
   if (init === undefined) stage.execve(command.path, command.argv, command.envp);
   else stage.fexecve(init, ['init', command.path, ...command.argv], command.envp);
+}
+
+function schedule(stage: Stage, { personality, ioPriority, schedAttr, affinity }: SchedulingPlan): void {
+  stage.step({
+    id: 'scheduling',
+    why: 'which processors it runs on, when, and whose interface it sees; while it still may raise them',
+    see: ['sched_setaffinity(2)', 'sched_setattr(2)', 'ioprio_set(2)', 'personality(2)'],
+  });
+  if (affinity) stage.sched_setaffinity(affinity);
+  if (schedAttr) stage.sched_setattr(schedAttr);
+  if (ioPriority !== undefined) stage.ioprio_set(ioPriority);
+  if (personality !== undefined) stage.personality(personality);
 }
 
 /** Opening a FIFO for writing blocks until somebody opens it for reading: `start`. It is closed by the exec, which start notices. */

@@ -85,6 +85,7 @@ const numbers = {
   recvmsg: [47, 212],
   renameat2: [316, 276],
   rt_sigprocmask: [14, 135],
+  sched_getaffinity: [204, 123],
   sched_setaffinity: [203, 122],
   sched_setattr: [314, 274],
   seccomp: [317, 277],

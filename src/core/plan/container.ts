@@ -28,6 +28,8 @@ export interface PlanInput {
   init?: boolean;
   /** The compiled filter of linux.seccomp. */
   seccomp?: { program: Uint8Array; flags: number };
+  scheduling?: ProcessPlan['scheduling'];
+  labels?: ProcessPlan['labels'];
   terminal?: { rows: number; columns: number };
   cgroupPath: string;
 }
@@ -74,7 +76,7 @@ export function planContainer(input: PlanInput, facts: HostFacts): Plan {
 /** `seccomp` is the container's compiled filter. */
 export function planExec(
   process: Process,
-  input: Pick<PlanInput, 'user' | 'seccomp' | 'terminal'>,
+  input: Omit<ProcessInput, 'init' | 'createCwd'> & Pick<PlanInput, 'terminal'>,
   facts: HostFacts,
 ): ExecPlan {
   const plan = { process: planProcess(process, input, facts) };
@@ -138,7 +140,7 @@ function planDevice(device: Device, index: number): DevicePlan {
   };
 }
 
-type ProcessInput = Pick<PlanInput, 'user' | 'createCwd' | 'init' | 'seccomp'>;
+type ProcessInput = Pick<PlanInput, 'user' | 'createCwd' | 'init' | 'seccomp' | 'scheduling' | 'labels'>;
 
 function planProcess(process: Process | undefined, input: ProcessInput, facts: HostFacts): ProcessPlan {
   if (!process?.args?.length) throw new ContainerError('there is no command to run', { specPointer: '/process/args' });
@@ -161,6 +163,8 @@ function planProcess(process: Process | undefined, input: ProcessInput, facts: H
   };
   if (process.oomScoreAdj !== undefined) plan.oomScoreAdj = process.oomScoreAdj;
   if (input.seccomp) plan.seccomp = input.seccomp;
+  if (input.scheduling) plan.scheduling = input.scheduling;
+  if (input.labels) plan.labels = input.labels;
   return plan;
 }
 

@@ -107,8 +107,30 @@ export interface ProcessPlan {
   oomScoreAdj?: number;
   /** SECCOMP_FILTER_FLAG_* and the program, compiled. */
   seccomp?: { program: Uint8Array; flags: number };
+  scheduling?: SchedulingPlan;
+  labels?: readonly LabelPlan[];
   /** Put a small init between: it forwards signals and reaps. */
   init: boolean;
+}
+
+/** In the kernel's numbers; made outside core, as the seccomp program is. */
+export interface SchedulingPlan {
+  /** personality(2). */
+  personality?: number;
+  /** ioprio_set(2): class << 13 | priority. */
+  ioPriority?: number;
+  /** struct sched_attr. */
+  schedAttr?: Uint8Array;
+  /** A bit a processor. */
+  affinity?: Uint8Array;
+}
+
+/** What AppArmor or SELinux is told about the next exec. */
+export interface LabelPlan {
+  /** Below /proc/self. */
+  file: string;
+  value: string;
+  specPointer: string;
 }
 
 /** Numbers, or text as docker's --user has it, looked up in the container's own passwd and group files. */

@@ -30,6 +30,22 @@ export interface Process {
   oomScoreAdj?: number;
   apparmorProfile?: string;
   selinuxLabel?: string;
+  scheduler?: Scheduler;
+  ioPriority?: { class: string; priority: number };
+  /** Lists of processors, such as "0-3,7". */
+  execCPUAffinity?: { initial?: string; final?: string };
+}
+
+export interface Scheduler {
+  /** SCHED_OTHER, _FIFO, _RR, _BATCH, _ISO, _IDLE or _DEADLINE. */
+  policy: string;
+  nice?: number;
+  priority?: number;
+  flags?: string[];
+  /** Nanoseconds, as the next two. */
+  runtime?: number;
+  deadline?: number;
+  period?: number;
 }
 
 export interface User {
@@ -116,6 +132,7 @@ export interface Linux {
   maskedPaths?: string[];
   readonlyPaths?: string[];
   mountLabel?: string;
+  personality?: { domain: string; flags?: string[] };
 }
 
 /** What cgroup v2 has. In bytes and microseconds; -1 is without limit. */

@@ -31,9 +31,10 @@ export function define(program: Command, globals: () => Globals): void {
     .option('--no-new-privs', 'it can gain no privileges by an exec')
     .option('--preserve-fds <number>', 'hand on so many descriptors after 0, 1 and 2', count, 0)
     .option('--ignore-paused', 'of a paused container, wait until it is resumed')
-    .option('--cgroup <path>', 'a cgroup below the container’s');
-  for (const option of ['--apparmor <profile>', '--process-label <label>', '--pidfd-socket <path>'])
-    refuse(command, option);
+    .option('--cgroup <path>', 'a cgroup below the container’s')
+    .option('--apparmor <profile>', 'its AppArmor profile')
+    .option('--process-label <label>', 'its SELinux label');
+  refuse(command, '--pidfd-socket <path>');
   command.action(async (id: string, args: string[], request: ExecRequest) => {
     try {
       requireRoot();

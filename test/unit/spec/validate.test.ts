@@ -84,10 +84,6 @@ test.each([
   ['/linux/uidMappings', [{ containerID: 0, hostID: 1, size: 1 }]],
   ['/linux/timeOffsets', { boottime: { secs: 1 } }],
   ['/linux/intelRdt', { closID: 'x' }],
-  ['/linux/personality', { domain: 'LINUX32' }],
-  ['/linux/mountLabel', 'label'],
-  ['/process/apparmorProfile', 'profile'],
-  ['/process/ioPriority', { class: 'IOPRIO_CLASS_IDLE' }],
   ['/mounts/0/uidMappings', [{ containerID: 0, hostID: 1, size: 1 }]],
 ])('%s is refused, not dropped: it is not there yet', (pointer, value) => {
   const { faults } = validateSpec(withField(pointer, value));
@@ -99,6 +95,10 @@ test.each([
   ['/linux/resources/blockIO', { weight: 0 }],
   ['/linux/resources/memory/disableOOMKiller', false],
   ['/process/apparmorProfile', ''],
+  ['/process/scheduler', { policy: '', nice: 0 }],
+  ['/process/ioPriority', { class: '', priority: 0 }],
+  ['/process/execCPUAffinity', { initial: '', final: '' }],
+  ['/linux/personality', { domain: '', flags: [] }],
   ['/linux/uidMappings', []],
   ['/windows', { anything: 1 }],
 ])('%s = %j asks for nothing', (pointer, value) => {
