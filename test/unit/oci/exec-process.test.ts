@@ -107,7 +107,7 @@ describe('process.json', () => {
     expect(() => from('{')).toThrow('is not JSON');
     expect(() => from([])).toThrow('the whole file');
     expect(() => from({ ...least, rlimits: [{ type: 'RLIMIT_X', soft: 1, hard: 1 }] })).toThrow('/rlimits/0');
-    expect(() => from({ ...least, apparmorProfile: 'x' })).toThrow('/apparmorProfile');
+    expect(() => from({ ...least, apparmorProfile: 5 })).toThrow('/apparmorProfile');
   });
 
   test('an unknown field is ignored with a warning that offers the likely spelling', () => {
