@@ -32,6 +32,8 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   inspect: { summary: 'tell all about images', load: () => import('./verbs/inspect.ts') },
   limit: { summary: 'run a command under limits, without a container', load: () => import('./verbs/limit.ts') },
   cgroup: { summary: 'draw cgroups with limit, use and pressure', load: () => import('./verbs/cgroup.ts') },
+  login: { summary: 'keep a name and a password for a registry', load: () => import('./verbs/login.ts') },
+  logout: { summary: 'forget them', load: () => import('./verbs/logout.ts') },
   cleanup: { summary: 'remove what dead containers left', load: () => import('./verbs/cleanup.ts') },
 };
 

@@ -4,13 +4,13 @@
  * Source: distribution's token authentication (GET with Basic; POST for an identity token).
  */
 import { type Challenge, parseChallenges } from './challenge.ts';
-import { type Credentials, findCredentials } from './credentials.ts';
+import { type Credentials, fileOfSudoUser, findCredentials } from './credentials.ts';
 import { parseObject, readWhole } from './document.ts';
 import { type Endpoint, isLoopback } from './endpoint.ts';
 import { printable, RegistryError } from './failure.ts';
 import { withRetries } from './retry.ts';
 import type { RegistrySettings } from './settings.ts';
-import { explainStatus } from './status.ts';
+import { type Asked, explainStatus } from './status.ts';
 import type { Answer, Exchange, Transport } from './transport.ts';
 
 interface Surroundings {
@@ -78,9 +78,14 @@ export class Authenticator {
   }
 
   /** For errors: on whose behalf we ask. */
-  async who(): Promise<{ who: string; anonymous: boolean }> {
+  async who(): Promise<Pick<Asked, 'who' | 'anonymous' | 'notRead'>> {
     const found = await this.credentials;
-    if (found === undefined) return { who: 'anonymous users', anonymous: true };
+    if (found === undefined)
+      return {
+        who: 'anonymous users',
+        anonymous: true,
+        notRead: fileOfSudoUser(this.endpoint.registry, this.around.settings.env),
+      };
     const user = found.kind === 'password' ? `user ${JSON.stringify(printable(found.user))}` : 'the owner of a token';
     return { who: `${user} (credentials from ${found.source})`, anonymous: false };
   }
@@ -149,7 +154,7 @@ export class Authenticator {
   private async refused(answer: Answer, realm: URL): Promise<RegistryError> {
     const { name, registry } = this.endpoint;
     const what = `get a token from ${realm.host}`;
-    const error = await explainStatus(answer, { registry, what, ...(await this.who()) });
+    const error = await explainStatus(answer, { registry: name, server: registry, what, ...(await this.who()) });
     if (answer.status !== 401 && answer.status !== 403) return error;
     return new RegistryError(`${name}: ${realm.host} refuses the credentials of ${(await this.who()).who}`, {
       status: answer.status,

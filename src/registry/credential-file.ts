@@ -2,9 +2,22 @@
  * The files that hold credentials: docker's config.json, and podman's auth.json, which has the same form. Host side.
  * Source: docker/cli, configuration files; containers-auth.json(5).
  */
-import { readFileSync } from 'node:fs';
+import {
+  chownSync,
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { randomHex } from '../core/host/random.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { RegistrySettings } from './settings.ts';
 
@@ -53,6 +66,7 @@ function homeOf(env: Environment): string {
 export function readCredentialFile(file: string): CredentialFile | undefined {
   let text: string;
   try {
+    if (!statSync(file).isFile()) throw new ContainerError('it is no file');
     text = readFileSync(file, 'utf8');
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
@@ -91,4 +105,29 @@ function isText(value: unknown): value is string {
 function isEntry(value: unknown): boolean {
   const names = ['auth', 'username', 'password', 'identitytoken', 'registrytoken'];
   return isObject(value) && names.every((name) => value[name] === undefined || isText(value[name]));
+}
+
+/**
+ * Replaces the file by one rename, readable by its owner alone. A symbolic link stays one, and who owned the old file
+ * owns the new one: with sudo it may be another user's.
+ */
+export function writeCredentialFile(file: string, content: CredentialFile): void {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  const old = statSync(file, { throwIfNoEntry: false });
+  const target = old ? realpathSync(file) : file;
+  const temporary = `${target}.${randomHex(8)}`;
+  try {
+    const fd = openSync(temporary, 'wx', 0o600);
+    try {
+      writeSync(fd, `${JSON.stringify(content, null, '\t')}\n`);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    if (old && process.getuid?.() === 0) chownSync(temporary, old.uid, old.gid);
+    renameSync(temporary, target);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw new ContainerError(`${file} can't be written`, { cause: error });
+  }
 }

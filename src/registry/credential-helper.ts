@@ -31,6 +31,25 @@ export async function askHelper(name: string, server: string, env: RegistrySetti
   return Secret === '' ? undefined : { user: Username, secret: Secret };
 }
 
+export async function storeInHelper(
+  name: string,
+  server: string,
+  kept: Kept,
+  env: RegistrySettings['env'],
+): Promise<void> {
+  const input = JSON.stringify({ ServerURL: server, Username: kept.user, Secret: kept.secret });
+  const { code, output } = await call(name, 'store', input, env);
+  if (code !== 0) throw fault(name, output.toString('utf8'));
+}
+
+/** True when it had some. */
+export async function eraseInHelper(name: string, server: string, env: RegistrySettings['env']): Promise<boolean> {
+  const { code, output } = await call(name, 'erase', server, env);
+  const text = output.toString('utf8');
+  if (code !== 0 && !NOT_FOUND.test(text)) throw fault(name, text);
+  return code === 0;
+}
+
 function fault(name: string, why: string): ContainerError {
   return new ContainerError(`docker-credential-${printable(name)} failed: ${printable(why) || 'without a word'}`);
 }
@@ -45,8 +64,8 @@ async function call(
   const child = spawn(`docker-credential-${name}`, [verb], {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...env },
-    timeout: TIMEOUT_MS,
   });
+  const timer = setTimeout(() => child.kill(), TIMEOUT_MS); // spawn's own would go on after ENOENT
   const chunks: Buffer[] = [];
   let length = 0;
   child.stdout.on('data', (chunk: Buffer) => {
@@ -56,10 +75,14 @@ async function call(
   });
   child.stdin.on('error', () => {}); // it did not read all of it
   child.stdin.end(input);
-  return await new Promise((resolve, reject) => {
-    child.once('error', (error: NodeJS.ErrnoException) =>
-      reject(fault(name, error.code === 'ENOENT' ? 'there is no such program on the PATH' : error.message)),
-    );
-    child.once('close', (code) => resolve({ code: code ?? 1, output: Buffer.concat(chunks) }));
-  });
+  try {
+    return await new Promise((resolve, reject) => {
+      child.once('error', (error: NodeJS.ErrnoException) =>
+        reject(fault(name, error.code === 'ENOENT' ? 'there is no such program on the PATH' : error.message)),
+      );
+      child.once('close', (code) => resolve({ code: code ?? 1, output: Buffer.concat(chunks) }));
+    });
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -2,6 +2,7 @@
  * Whose credentials a registry gets: docker's config.json first, then podman's auth.json; in each file the helper that
  * is set for the registry, then what the file itself holds. Host side.
  */
+import { readFileSync } from 'node:fs';
 import {
   type AuthEntry,
   type CredentialFile,
@@ -84,6 +85,35 @@ export function helperFor({ credHelpers, credsStore }: CredentialFile, registry:
   return credHelpers?.[serverKey(registry)] ?? credHelpers?.[registry] ?? (credsStore || undefined);
 }
 
+/**
+ * With sudo the files of root are read. The file of whoever called sudo, when that one has credentials for the registry:
+ * for a hint, its content goes nowhere.
+ */
+export function fileOfSudoUser(
+  registry: string,
+  { SUDO_UID, HOME }: RegistrySettings['env'],
+  passwd = '/etc/passwd',
+): string | undefined {
+  if (!SUDO_UID) return undefined;
+  try {
+    const line = readFileSync(passwd, 'utf8')
+      .split('\n')
+      .find((text) => text.split(':')[2] === SUDO_UID);
+    const home = line?.split(':')[5];
+    if (!home || home === HOME) return undefined;
+    const files = [
+      dockerConfigFile({ HOME: home }),
+      ...podmanAuthFiles({ HOME: home, XDG_RUNTIME_DIR: `/run/user/${SUDO_UID}` }),
+    ];
+    return files.find((file) => {
+      const content = readCredentialFile(file);
+      return content && (keysOf(content, registry).length > 0 || helperFor(content, registry) !== undefined);
+    });
+  } catch {
+    return undefined;
+  }
+}
+
 /** podman also knows host/namespace and host/namespace/name: the longest that fits counts. */
 function fromFile(content: CredentialFile, registry: string, path: string, source: string): Credentials | undefined {
   const parts = path.split('/');
@@ -99,9 +129,18 @@ function fromFile(content: CredentialFile, registry: string, path: string, sourc
 function fromEntry(entry: AuthEntry, source: string): Credentials | undefined {
   if (entry.identitytoken) return { kind: 'identityToken', token: entry.identitytoken, source };
   if (entry.registrytoken) return { kind: 'registryToken', token: entry.registrytoken, source };
-  const decoded = entry.auth ? Buffer.from(entry.auth, 'base64').toString('utf8').replace(/\0+$/, '') : '';
-  const colon = decoded.indexOf(':');
-  const user = colon < 0 ? entry.username : decoded.slice(0, colon);
-  const password = colon < 0 ? entry.password : decoded.slice(colon + 1);
+  const { user, password } = decode(entry);
   return user && password ? { kind: 'password', user, password, source } : undefined;
+}
+
+export function userIn(entry: AuthEntry): string | undefined {
+  return decode(entry).user || undefined;
+}
+
+function decode({ auth, username, password }: AuthEntry): { user: string | undefined; password: string | undefined } {
+  const text = Buffer.from(auth ?? '', 'base64')
+    .toString('utf8')
+    .replace(/\0+$/, '');
+  const colon = text.indexOf(':');
+  return colon < 0 ? { user: username, password } : { user: text.slice(0, colon), password: text.slice(colon + 1) };
 }

@@ -29,7 +29,8 @@ function matches(entry: string, host: string, port: string): boolean {
   const [, name = entry, entryPort] = /^(.*?)(?::(\d+))?$/.exec(isIP(entry) === 6 ? `[${entry}]` : entry) ?? [];
   if (entryPort !== undefined && entryPort !== port) return false;
   const bare = name.replace(/^\[|\]$/g, '').replace(/^\*(?=\.)/, '');
-  return bare.startsWith('.') ? host.endsWith(bare) : host === bare || (isIP(bare) === 0 && host.endsWith(`.${bare}`));
+  if (host === bare) return true;
+  return isIP(host) === 0 && host.endsWith(bare.startsWith('.') ? bare : `.${bare}`);
 }
 
 function isInNetwork(entry: string, host: string): boolean {

@@ -52,6 +52,7 @@ export class Session {
       if (wish.expect.includes(answer.status)) return await read(answer);
       throw await explainStatus(answer, {
         registry: this.endpoint.name,
+        server: this.endpoint.registry,
         what: wish.what,
         ...(await this.auth.who()),
       });

@@ -5,13 +5,17 @@ import { printable, RegistryError } from './failure.ts';
 import type { Answer } from './transport.ts';
 
 export interface Asked {
-  /** docker.io */
+  /** docker.io, or "10.0.0.1:5000 (mirror of docker.io)". */
   registry: string;
+  /** What `tinyctr login` takes. */
+  server: string;
   /** "pull library/alpine:3.19" */
   what: string;
   /** "anonymous users", or 'user "joe" (credentials from FILE)'. */
   who: string;
   anonymous: boolean;
+  /** A file of whoever called sudo that has credentials for this registry. */
+  notRead?: string | undefined;
 }
 
 const MOST_ERROR_BYTES = 64 * 1024;
@@ -34,14 +38,16 @@ export async function explainStatus(answer: Answer, asked: Asked): Promise<Regis
   });
 }
 
-function loginHint({ registry, anonymous }: Asked): string {
-  const command = `tinyctr login ${registry}`;
+function loginHint({ server, anonymous, notRead }: Asked): string {
+  const command = `tinyctr login ${server}`;
+  if (anonymous && notRead !== undefined)
+    return `with sudo root's credentials count, and these are in ${notRead}: sudo ${command}`;
   return anonymous
     ? `the name may be wrong, or it is private: ${command}`
     : `the name may be wrong, or the user has no rights there; another user: ${command}`;
 }
 
-function explainLimit(answer: Answer, { registry, who, anonymous }: Asked, because: string): RegistryError {
+function explainLimit(answer: Answer, { registry, server, who, anonymous }: Asked, because: string): RegistryError {
   const waitMs = retryAfterMs(answer);
   const when = waitMs === undefined ? '' : `; it says to wait ${Math.ceil(waitMs / 1000)} s`;
   return new RegistryError(`${registry} takes no more requests of ${who} for now${because}${when}`, {
@@ -49,7 +55,7 @@ function explainLimit(answer: Answer, { registry, who, anonymous }: Asked, becau
     transient: true,
     retryAfterMs: waitMs,
     hint: anonymous
-      ? `users who log in are allowed more: tinyctr login ${registry}; a mirror (TINYCTR_MIRROR) has no such limit`
+      ? `users who log in are allowed more: tinyctr login ${server}; a mirror (TINYCTR_MIRROR) has no such limit`
       : undefined,
   });
 }
