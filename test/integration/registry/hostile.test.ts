@@ -1,11 +1,13 @@
 /** The registry client against a registry that is slow, broken or malicious: an error in one sentence, or none at all. */
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
+import { Readable } from 'node:stream';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Blob, Repository } from '../../../src/registry/client.ts';
 import type { RegistrySettings } from '../../../src/registry/settings.ts';
-import { breakOff, endless, HostileRegistry, on, refuse } from '../../support/hostile-registry.ts';
+import { breakOff, endless, type Fault, HostileRegistry, on, refuse } from '../../support/hostile-registry.ts';
 import { sha256 } from '../../support/registry.ts';
 
 const folder = mkdtempSync(`${tmpdir()}/tinyctr-hostile-`);
@@ -331,6 +333,68 @@ describe('redirects', () => {
       registry.fault = on(/blobs/, (_, response) => response.writeHead(307, { location }).end());
       expect((await failing(repository().blob(digest, undefined, 0))).message).toMatch(/redirects to/);
     }
+  });
+});
+
+describe('an upload', () => {
+  const push = (made: Repository) => made.pushBlob(digest, layer.length, () => Readable.from([layer]));
+  /** Takes uploads, which begin at `location`; `put` answers the blob's request when all of it is there. */
+  const uploads =
+    (location: string, put: (response: ServerResponse, received: number) => void): Fault =>
+    (request, response) => {
+      if (request.method === 'POST') response.writeHead(202, { location }).end();
+      if (request.method === 'PUT') {
+        let received = 0;
+        request.on('data', (chunk: Buffer) => {
+          received += chunk.length;
+        });
+        request.on('end', () => put(response, received));
+      }
+      return request.method !== 'GET';
+    };
+
+  test('that fails twice begins anew, with the blob from its start', async () => {
+    const sizes: number[] = [];
+    registry.fault = uploads('/up?state=a%20b', (response, received) => {
+      if (sizes.push(received) < 3) refuse(response, 503, 'UNAVAILABLE', 'soon');
+      else response.writeHead(201).end();
+    });
+    await push(repository());
+    expect(sizes).toEqual([layer.length, layer.length, layer.length]);
+    const puts = registry.requests.filter(({ method }) => method === 'PUT').map(({ path }) => path);
+    expect(puts).toEqual(Array(3).fill(`/up?state=a%20b&digest=${encodeURIComponent(digest)}`));
+    expect(registry.requests.filter(({ method }) => method === 'POST')).toHaveLength(3);
+  });
+
+  test('to another server goes there without the password', async () => {
+    const other = await HostileRegistry.start();
+    other.fault = uploads('', (response) => response.writeHead(201).end());
+    const takes = uploads(`http://${other.host}/elsewhere`, () => {});
+    registry.fault = (request, response) => {
+      if (request.headers.authorization) return takes(request, response);
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
+      return true;
+    };
+    await push(withPassword(registry.host));
+    expect(other.requests).toMatchObject([{ method: 'PUT', authorization: undefined }]);
+    await other.stop();
+  });
+
+  test('that is refused is refused once; one that nobody tells where to go is an error', async () => {
+    registry.fault = uploads('/up', (response) => refuse(response, 400, 'DIGEST_INVALID', 'not what it was'));
+    const { message } = await failing(push(repository()));
+    expect(message).toMatch(/answers 400 Bad Request to: push team\/thing@sha256:.*: DIGEST_INVALID: not what it was$/);
+    expect(registry.requests.filter(({ method }) => method === 'PUT')).toHaveLength(1);
+    registry.fault = on(/uploads/, (_, response) => response.writeHead(202).end());
+    expect((await failing(push(repository()))).message).toMatch(/does not say where to upload/);
+  });
+
+  test('of a manifest that the registry keeps as another is an error', async () => {
+    registry.fault = on(/manifests/, (request, response) => {
+      request.resume().on('end', () => response.setHeader('docker-content-digest', digest).writeHead(201).end());
+    });
+    const pushed = repository().pushManifest('2', 'application/vnd.oci.image.manifest.v1+json', Buffer.from('{}'));
+    expect((await failing(pushed)).message).toMatch(/stored sha256:.* instead of sha256:/);
   });
 });
 
