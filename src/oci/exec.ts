@@ -178,17 +178,18 @@ async function attendTo(start: Start, request: ExecRequest, plan: ExecPlan): Pro
   if (plan.terminal?.rows === 0) plan.terminal = windowSize(1 as HostFd);
   const stdio = openStdio(!plan.terminal);
   const supervise = superviseForeground(false);
-  let process: AttendedProcess;
+  let process: AttendedProcess | undefined;
   try {
     process = await start(stdio.fds, false);
+    if (request.pidFile !== undefined) writePidFile(request.pidFile, process.hostPid);
   } catch (error) {
+    if (process) destroy(process.pidfd);
     stdio.discard();
     throw error;
   }
-  const { hostPid, pidfd, terminal } = process;
+  const { pidfd, terminal } = process;
   const relaying = await stdio.handOver();
   const detach = terminal && (await import('../engine/relay.ts')).attachTerminal(terminal, isTerminal(0));
-  if (request.pidFile !== undefined) writePidFile(request.pidFile, hostPid);
   const status = await supervise(pidfd, relaying || detach !== undefined);
   await detach?.();
   await stdio.drained(1000); // a process that it left behind may keep its output open

@@ -157,6 +157,35 @@ describe('tinyctr-oci exec', needs({ root: true }), () => {
     });
   });
 
+  test('a process of the container that kills whoever enters: exec says so, and nothing is left', async () => {
+    const killer =
+      'cd /proc; echo ready; while :; do for p in [0-9]*; do [ $p -gt 1 ] && kill -9 $p; done 2>/dev/null; done';
+    const { output } = await oci.create(oci.bundle(killer), 'killer');
+    await oci.call('start', 'killer');
+    await until('the killer', () => output().includes('ready'));
+    const all = await Promise.all([1, 2, 3, 4].map(() => exec('killer', 'sleep', '5')));
+    for (const { code, stderr } of all)
+      if (code !== 137)
+        expect({ code, stderr }).toEqual({
+          code: 255,
+          stderr: expect.stringMatching(/start container process: the stage ended/),
+        });
+    expect(await oci.status('killer')).toBe('running');
+    await until('nobody there', () => pidsOf('killer').length === 1);
+    await oci.call('delete', '--force', 'killer');
+  });
+
+  test('a pid file that can’t be written is an error, and nothing runs on', async () => {
+    for (const options of [[], ['--detach']]) {
+      const { code, stderr } = await shell('exec sleep 96', ...options, '--pid-file', '/not/there/pid');
+      expect({ code, stderr }).toEqual({ code: 255, stderr: expect.stringContaining('/not/there') });
+      await until(
+        'its end',
+        () => !pidsOf('c').some((pid) => readIfThere(`/proc/${pid}/cmdline`).startsWith('sleep\x0096')),
+      );
+    }
+  });
+
   describe('a crash', () => {
     test.each([2, 20, 26, 30, 33, 36, 39, 42, 46, 50, 60, 80])(
       'after %i ms leaves nothing of a foreground exec',
