@@ -8,6 +8,7 @@ import { didYouMean } from '../engine/nearest.ts';
 import { UsageError } from '../engine/usage-error.ts';
 import { validateSpec } from '../spec/validate.ts';
 import { crossFaults } from './cross-checks.ts';
+import { type Reporter, reportUnknown } from './log.ts';
 
 export interface Bundle {
   /** Absolute. */
@@ -20,27 +21,27 @@ export interface Bundle {
 type Warn = (message: string) => void;
 
 /** @throws UsageError with every fault of the file, ContainerError if it or the root filesystem can't be read */
-export function loadBundle(folder: string, permitted: bigint, warn: Warn): Bundle {
+export function loadBundle(folder: string, permitted: bigint, report: Reporter): Bundle {
   const path = resolve(folder);
-  const spec = parseConfig(`${path}/config.json`, warn);
+  const spec = parseConfig(report, `${path}/config.json`);
   if (spec.linux?.rootfsPropagation === ('' as never)) delete spec.linux.rootfsPropagation;
   for (const mount of spec.mounts ?? []) {
     if (!mount.destination.startsWith('/')) mount.destination = `/${mount.destination}`; // as OCI 1.0 allowed
     const isBind = mount.type === 'bind' || mount.options?.some((option) => option === 'bind' || option === 'rbind');
     if (isBind && mount.source) mount.source = resolve(path, mount.source);
   }
-  if (spec.process?.capabilities) spec.process.capabilities = grantable(spec.process.capabilities, permitted, warn);
+  if (spec.process?.capabilities)
+    spec.process.capabilities = grantable(spec.process.capabilities, permitted, report.warn);
   return { path, spec, rootfs: findRoot(resolve(path, spec.root!.path)) };
 }
 
-function parseConfig(file: string, warn: Warn): Spec {
+function parseConfig(report: Reporter, file: string): Spec {
   const value = parseJson(readConfig(file), file);
   const { faults, unknown } = validateSpec(value);
   const all = faults.length > 0 ? faults : crossFaults(value as Spec);
   if (all.length > 0)
     throw new UsageError(all.map(({ pointer, problem }) => `config.json: ${pointer || 'the whole file'} ${problem}`));
-  for (const { pointer, name, known } of unknown)
-    warn(`config.json: ${pointer} is unknown and ignored${didYouMean(name, known)}`);
+  reportUnknown(report, 'config.json', unknown);
   return value as Spec;
 }
 

@@ -12,7 +12,7 @@ import { removeUnborn, StateFolder } from '../lifecycle/state.ts';
 import type { Bundle } from './config.ts';
 import { loadBundle } from './config.ts';
 import { type Globals, specVersion } from './globals.ts';
-import { observer, warn } from './log.ts';
+import { observer, reporter, warn } from './log.ts';
 import { permittedCapabilities, planBundle } from './plan.ts';
 import { checkId, listContainers } from './state.ts';
 
@@ -26,7 +26,7 @@ export interface Prepared {
 export function prepare(globals: Globals, id: string, folder: string): Prepared {
   checkId(id);
   const permitted = permittedCapabilities();
-  const bundle = loadBundle(folder, permitted, (message) => warn(globals, message));
+  const bundle = loadBundle(folder, permitted, reporter(globals));
   const plan = planBundle(bundle, id, globals.root, permitted);
   removeUnborn(globals.root);
   const lock = takeId(globals.root, id, bundle, plan);

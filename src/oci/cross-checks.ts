@@ -13,7 +13,7 @@ export interface Fault {
 
 const ipcKeys = ['msgmax', 'msgmnb', 'msgmni', 'sem', 'shmall', 'shmmax', 'shmmni', 'shm_rmid_forced'];
 /** Mount options of OCI that are not carried out yet: the kernel would only say EINVAL. */
-const laterOptions = ['idmap', 'ridmap', 'tmpcopyup'];
+export const laterOptions = ['idmap', 'ridmap', 'tmpcopyup', 'remount'];
 
 /** Which namespace a kernel setting belongs to; undefined is the host's alone. */
 export function namespaceOf(name: string): NamespaceType | undefined {

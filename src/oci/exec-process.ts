@@ -11,6 +11,7 @@ import { planScheduling } from '../spec/scheduling.ts';
 import { validateProcess } from '../spec/validate.ts';
 import { grantable, parseJson } from './config.ts';
 import { plannerFaults } from './cross-checks.ts';
+import { type Reporter, reportUnknown } from './log.ts';
 
 export interface ProcessOptions {
   process?: string;
@@ -25,19 +26,17 @@ export interface ProcessOptions {
   processLabel?: string;
 }
 
-type Warn = (message: string) => void;
-
 /** Config.json's process with another command. `own` is the container's, frozen at create. */
 export function processOf(
   own: Process,
   args: readonly string[],
   options: ProcessOptions,
   permitted: bigint,
-  warn: Warn,
+  report: Reporter,
 ): Process {
   if (options.process !== undefined) {
     refuseBeside(args, options);
-    const process = withOwn(own, loadProcess(options.process, permitted, warn));
+    const process = withOwn(own, loadProcess(options.process, permitted, report));
     return options.tty ? { ...process, terminal: true } : process;
   }
   if (args.length === 0) throw new UsageError('process args cannot be empty');
@@ -68,7 +67,7 @@ function withOwn(own: Process, process: Process): Process {
   return { ...limits, ...process };
 }
 
-function loadProcess(file: string, permitted: bigint, warn: Warn): Process {
+function loadProcess(file: string, permitted: bigint, report: Reporter): Process {
   const value = parseJson(readProcess(file), file);
   const { faults, unknown } = validateProcess(value);
   const { rlimits = [] } = value as Process;
@@ -78,10 +77,9 @@ function loadProcess(file: string, permitted: bigint, warn: Warn): Process {
     const pointerOf = (pointer: string) => pointer.replace(/^\/process/, '') || 'the whole file';
     throw new UsageError(all.map(({ pointer, problem }) => `${file}: ${pointerOf(pointer)} ${problem}`));
   }
-  for (const { pointer, name, known } of unknown)
-    warn(`${file}: ${pointer} is unknown and ignored${didYouMean(name, known)}`);
+  reportUnknown(report, file, unknown);
   const process = value as Process;
-  if (process.capabilities) process.capabilities = grantable(process.capabilities, permitted, warn);
+  if (process.capabilities) process.capabilities = grantable(process.capabilities, permitted, report.warn);
   return process;
 }
 

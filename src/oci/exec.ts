@@ -19,7 +19,7 @@ import { type ConsoleSocket, consoleFor, preservedFds, writePidFile } from './de
 import { type ProcessOptions, processOf } from './exec-process.ts';
 import type { Globals } from './globals.ts';
 import { planLabels } from './labels.ts';
-import { observer, warn } from './log.ts';
+import { observer, reporter } from './log.ts';
 import { permittedCapabilities } from './plan.ts';
 import { type Found, findContainer, frozenSpec } from './state.ts';
 
@@ -82,7 +82,7 @@ interface Planned {
 function planFor(globals: Globals, { folder }: Found, args: readonly string[], request: ExecRequest): Planned {
   const spec = frozenSpec(folder);
   const permitted = permittedCapabilities();
-  const process = processOf(spec.process!, args, request, permitted, (message) => warn(globals, message));
+  const process = processOf(spec.process!, args, request, permitted, reporter(globals));
   const filter = spec.linux?.seccomp && compiledFilter(spec.linux.seccomp, `${globals.root}/.seccomp`);
   const size = process.consoleSize;
   const scheduling = planScheduling(process, spec.linux?.personality, true);

@@ -6,6 +6,8 @@ export interface Globals {
   log?: string;
   logFormat: 'text' | 'json';
   debug: boolean;
+  /** Fields that OCI does not know are faults, not warnings. */
+  strict: boolean;
 }
 
 export const version = '0.1.0';

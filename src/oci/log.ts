@@ -3,6 +3,9 @@ import { appendFileSync, writeSync } from 'node:fs';
 import { errorLines } from '../cli/errors.ts';
 import { formatCall } from '../core/stage/format.ts';
 import type { Observer } from '../core/stage/stage.ts';
+import { didYouMean } from '../engine/nearest.ts';
+import { UsageError } from '../engine/usage-error.ts';
+import type { Findings } from '../spec/validate.ts';
 import type { Globals } from './globals.ts';
 
 type Level = 'error' | 'warning' | 'debug';
@@ -29,6 +32,23 @@ function write(globals: Globals, level: Level, msg: string, forPeople: string): 
 
 export function warn(globals: Globals, message: string): void {
   write(globals, 'warning', message, `tinyctr-oci: warning: ${message}\n`);
+}
+
+/** Where warnings go, and which of them are errors. */
+export interface Reporter {
+  warn: (message: string) => void;
+  strict: boolean;
+}
+
+export function reporter(globals: Globals): Reporter {
+  return { strict: globals.strict, warn: (message) => warn(globals, message) };
+}
+
+/** What a file of a client's has that OCI does not know. @throws UsageError with all of them, if it is to be strict */
+export function reportUnknown({ strict, warn }: Reporter, file: string, unknown: Findings['unknown']): void {
+  const texts = unknown.map(({ pointer, name, known }) => [`${file}: ${pointer} is unknown`, didYouMean(name, known)]);
+  if (strict && unknown.length > 0) throw new UsageError(texts.map(([is, hint]) => `${is}${hint}`));
+  for (const [is, hint] of texts) warn(`${is} and ignored${hint}`);
 }
 
 /** One error, however many problems it has: one entry in the log. With a log file, people still get it on standard error. */

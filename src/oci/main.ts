@@ -24,11 +24,12 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   resume: { summary: 'let the processes of a paused container go on', load: () => import('./verbs/resume.ts') },
   update: { summary: 'change the limits of a container', load: () => import('./verbs/update.ts') },
   events: { summary: 'print what a container uses, until it ends', load: () => import('./verbs/events.ts') },
+  features: { summary: 'print what this runtime can do', load: () => import('./verbs/features.ts') },
   spec: { summary: 'write a config.json to begin with', load: () => import('./verbs/spec.ts') },
 };
 
 /** Verbs of runc that are refused by name. */
-const later = ['features', 'checkpoint', 'restore'];
+const later = ['checkpoint', 'restore'];
 /** Global options of runc and crun that are refused by name. */
 const refused = ['--systemd-cgroup', '--rootless <when>', '--criu <path>', '--cgroup-manager <name>'];
 
@@ -40,6 +41,7 @@ function makeProgram(): Command {
     .option('--log <file>', 'append errors and warnings to a file')
     .addOption(new Option('--log-format <format>', 'format of the log').choices(['text', 'json']).default('text'))
     .option('--debug', 'log every system call', false)
+    .option('--strict', 'refuse unknown fields of config.json and process.json', false)
     .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ outputError: () => undefined }); // printError does it, in the format that was asked for

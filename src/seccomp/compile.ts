@@ -12,6 +12,7 @@ import { ContainerError } from '../core/kernel/error.ts';
 import type { Seccomp } from '../core/spec/types.ts';
 import { type ArchLimit, AUDIT_ARCH_X86_64, enosysPrologue, programFault } from './bpf.ts';
 import {
+  architectureNames,
   fault,
   parseAction,
   parseRules,
@@ -75,6 +76,23 @@ export function libseccompIdentity(): string {
   const path = text.toString('utf8', 0, text.indexOf(0));
   const { ino, size, mtimeMs } = statSync(path);
   return [path, ino, size, mtimeMs].join(' ');
+}
+
+/** MAJOR.MINOR.MICRO; undefined where there is none. memcpy(3) is found through its dependency on the C library. */
+export function libseccompVersion(): string | undefined {
+  try {
+    openLibseccomp();
+  } catch {
+    return undefined;
+  }
+  const numbers = Buffer.alloc(12); // struct scmp_version { unsigned int major, minor, micro }
+  callC(LIBRARY, 'memcpy', [numbers, callC(LIBRARY, 'seccomp_version', []), numbers.length]);
+  return [0, 4, 8].map((at) => numbers.readUInt32LE(at)).join('.');
+}
+
+/** OCI's names of the architectures that this libseccomp knows. */
+export function knownArchitectures(): string[] {
+  return architectureNames.filter((name) => resolveArchitecture(name) !== 0);
 }
 
 function openLibseccomp(): void {

@@ -33,11 +33,30 @@ export const seccompOperators: Readonly<Record<string, number>> = {
   SCMP_CMP_MASKED_EQ: 7,
 };
 
-const flagBits: Readonly<Record<string, number>> = {
+export const seccompFlags: Readonly<Record<string, number>> = {
   SECCOMP_FILTER_FLAG_TSYNC,
   SECCOMP_FILTER_FLAG_LOG,
   SECCOMP_FILTER_FLAG_SPEC_ALLOW,
 };
+
+/** Source: config-linux.md, architectures. */
+export const architectureNames: readonly string[] = [
+  ...['X86', 'X86_64', 'X32', 'ARM', 'AARCH64', 'LOONGARCH64', 'M68K', 'MIPS', 'MIPS64', 'MIPS64N32', 'MIPSEL'],
+  ...[
+    'MIPSEL64',
+    'MIPSEL64N32',
+    'PPC',
+    'PPC64',
+    'PPC64LE',
+    'RISCV64',
+    'S390',
+    'S390X',
+    'PARISC',
+    'PARISC64',
+    'SH',
+    'SHEB',
+  ],
+].map((name) => `SCMP_ARCH_${name}`);
 
 /** sizeof(struct scmp_arg_cmp) */
 export const SCMP_ARG_CMP_BYTES = 24;
@@ -54,7 +73,7 @@ export interface Rule {
 
 /** The flags argument of seccomp(2) for the names in `linux.seccomp.flags`. */
 export function seccompLoadFlags(flags: readonly string[] = []): number {
-  return flags.reduce((bits, flag, index) => bits | lookUp(flagBits, flag, `/flags/${index}`), 0);
+  return flags.reduce((bits, flag, index) => bits | lookUp(seccompFlags, flag, `/flags/${index}`), 0);
 }
 
 /** Whether a system call newer than the profile would be refused, and not with ENOSYS already. */

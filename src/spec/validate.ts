@@ -232,10 +232,9 @@ const seccomp = object(
   ['defaultAction'],
 );
 
+export const namespaceTypes = ['pid', 'network', 'mount', 'ipc', 'uts', 'user', 'cgroup', 'time'] as const;
 const linux = object({
-  namespaces: list(
-    object({ type: words('pid', 'network', 'mount', 'ipc', 'uts', 'user', 'cgroup', 'time'), path: text }, ['type']),
-  ),
+  namespaces: list(object({ type: words(...namespaceTypes), path: text }, ['type'])),
   ...{ uidMappings: later, gidMappings: later, timeOffsets: later, netDevices: later, memoryPolicy: later },
   devices: list(
     object(

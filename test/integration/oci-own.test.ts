@@ -163,6 +163,29 @@ describe('tinyctr-oci', needs({ root: true }), () => {
       expect(await refusal(change)).toContain(message);
     });
 
+    test('--strict refuses unknown fields, all of them at once', async () => {
+      const bundle = oci.bundle('echo ran', (spec) => {
+        Object.assign(spec, { hoks: {} });
+        Object.assign(spec.process!, { argz: ['x'] });
+      });
+      const { code, stdout, stderr } = await oci.call('--strict', 'run', '--bundle', bundle, 'strict');
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      expect(stderr).toContain('/hoks is unknown');
+      expect(stderr).toContain('/process/argz is unknown; did you mean args?');
+    });
+
+    test('features is JSON, with what features.md requires', async () => {
+      const { code, stdout } = await oci.call('features');
+      expect(code).toBe(0);
+      const found = JSON.parse(stdout);
+      expect(found).toMatchObject({
+        ociVersionMin: '1.0.0',
+        ociVersionMax: '1.3.0',
+        linux: { seccomp: { enabled: true } },
+      });
+      expect(found.annotations['io.github.seccomp.libseccomp.version']).toMatch(/^\d+\.\d+\.\d+$/);
+    });
+
     test('an unknown field is ignored with a warning that offers the likely spelling', async () => {
       const bundle = oci.bundle('echo ran', (spec) => Object.assign(spec.process!, { enviroment: [], argz: [] }));
       const { code, stdout, stderr } = await oci.run(bundle, 'unknown');

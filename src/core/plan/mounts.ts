@@ -22,6 +22,9 @@ const attributes: Record<string, { set?: number; clear?: number } | undefined> =
   atime: { set: k.MOUNT_ATTR_RELATIME, clear: k.MOUNT_ATTR__ATIME },
   noatime: { set: k.MOUNT_ATTR_NOATIME, clear: k.MOUNT_ATTR__ATIME },
   strictatime: { set: k.MOUNT_ATTR_STRICTATIME, clear: k.MOUNT_ATTR__ATIME },
+  // what the kernel does when it is told neither
+  norelatime: { set: k.MOUNT_ATTR_RELATIME, clear: k.MOUNT_ATTR__ATIME },
+  nostrictatime: { set: k.MOUNT_ATTR_RELATIME, clear: k.MOUNT_ATTR__ATIME },
 };
 
 const propagations: Record<string, number> = {
@@ -33,8 +36,18 @@ const propagations: Record<string, number> = {
 };
 
 /** Flags of the superblock: fsconfig takes them by name, a bind has none of its own. */
-const superblockFlags = new Set(['sync', 'dirsync', 'lazytime', 'mand', 'silent']);
-const meaningless = new Set(['defaults', 'async', 'loud', 'nolazytime', 'nomand', 'bind', 'rbind']);
+const superblockFlags = new Set(['sync', 'dirsync', 'lazytime', 'mand']);
+const meaningless = new Set([
+  ...['defaults', 'async', 'nolazytime', 'nomand', 'bind', 'rbind'],
+  // fsconfig knows neither: filesystems that can count versions do, and messages go to the caller
+  ...['iversion', 'noiversion', 'silent', 'loud', 'acl', 'noacl'],
+]);
+
+/** All that is no option of one filesystem alone, as `features` announces it. */
+export function mountOptionNames(): string[] {
+  const both = [...Object.keys(attributes), ...Object.keys(propagations)].flatMap((name) => [name, `r${name}`]);
+  return [...both, ...superblockFlags, ...meaningless, 'tmpcopyup', 'idmap', 'ridmap'].sort();
+}
 
 interface Options {
   set: number;

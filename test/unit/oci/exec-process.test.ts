@@ -20,8 +20,8 @@ const own: Process = {
 };
 const none: ProcessOptions = { additionalGids: [], cap: [], env: [], newPrivs: true };
 const warned: string[] = [];
-const make = (args: string[], options: Partial<ProcessOptions> = {}, permitted = every) =>
-  processOf(own, args, { ...none, ...options }, permitted, (text) => warned.push(text));
+const make = (args: string[], options: Partial<ProcessOptions> = {}, permitted = every, strict = false) =>
+  processOf(own, args, { ...none, ...options }, permitted, { strict, warn: (text) => warned.push(text) });
 
 test('nothing said: the container’s, with another command and without a terminal', () => {
   expect(make(['ls'])).toEqual({
