@@ -53,35 +53,50 @@ const leaveOut = {
   },
 };
 
-const programs = { tinyctr: 'src/cli/main.ts', 'tinyctr-oci': 'src/oci/main.ts' };
-await build({
-  entryPoints: Object.fromEntries(Object.entries(programs).map(([name, file]) => [`${name}.bundle`, file])),
-  outdir: out,
-  outExtension: { '.js': '.cjs' },
-  bundle: true,
-  format: 'cjs',
-  platform: 'node',
-  target: 'node20.19',
-  supported: { 'dynamic-import': false }, // import() becomes require(): V8's compiled code has no module loader
-  external: ['ffi-rs', '@yuuang/*', 'pino', 'tar', 'undici'], // commander goes in: it is needed at every start
-  define: { 'import.meta.filename': '__filename', 'import.meta.dirname': '__dirname' },
-  // The file is the function that src/start.cjs calls, so that nothing has to be put around 360 kB of text at every start.
-  banner: { js: '(function (exports, require, module, __filename, __dirname) {' },
-  footer: { js: '})' },
-  minifyWhitespace: true, // half the bytes to read at every start; names stay
-  plugins: [leaveOut],
-  sourcemap: 'linked',
-  logLevel: 'warning',
-});
+/** `tinyctr run` alone: the other verbs, and what only they need, are another file's. */
+const onlyRun = {
+  name: 'only-run',
+  setup(bundle) {
+    bundle.onResolve({ filter: /^\.\/verbs\// }, ({ importer, path }) =>
+      importer.endsWith('/src/cli/main.ts') && path !== './verbs/run.ts' ? { path, namespace: 'left-out' } : undefined,
+    );
+  },
+};
+
+/** Bundles, whether their programs are started with V8's flags, and what is left out of them. */
+const bundles = {
+  tinyctr: { entry: 'src/cli/main.ts', flags: false, plugins: [leaveOut] },
+  'tinyctr-run': { entry: 'src/cli/main.ts', flags: true, plugins: [leaveOut, onlyRun] },
+  'tinyctr-oci': { entry: 'src/oci/main.ts', flags: true, plugins: [leaveOut] },
+};
+for (const [name, { entry, plugins }] of Object.entries(bundles))
+  await build({
+    entryPoints: { [`${name}.bundle`]: entry },
+    outdir: out,
+    outExtension: { '.js': '.cjs' },
+    bundle: true,
+    format: 'cjs',
+    platform: 'node',
+    target: 'node20.19',
+    supported: { 'dynamic-import': false }, // import() becomes require(): V8's compiled code has no module loader
+    external: ['ffi-rs', '@yuuang/*', 'pino', 'tar', 'undici'], // commander goes in: it is needed at every start
+    define: { 'import.meta.filename': '__filename', 'import.meta.dirname': '__dirname' },
+    // The file is the function that src/start.cjs calls, so that nothing has to be put around 360 kB of text at every start.
+    banner: { js: '(function (exports, require, module, __filename, __dirname) {' },
+    footer: { js: '})' },
+    minifyWhitespace: true, // half the bytes to read at every start; names stay
+    plugins,
+    sourcemap: 'linked',
+    logLevel: 'warning',
+  });
 const runFlags = flagsForRun();
-for (const name of Object.keys(programs)) {
-  copyFileSync('src/start.cjs', `${out}/${name}.cjs`);
-  writeFileSync(`${out}/${name}.bundle.cjs.cache`, compiled(`${out}/${name}.bundle.cjs`));
-  chmodSync(`bin/${name}`, 0o755);
+for (const program of ['tinyctr', 'tinyctr-oci']) {
+  copyFileSync('src/start.cjs', `${out}/${program}.cjs`);
+  chmodSync(`bin/${program}`, 0o755);
 }
+keepCode((bundle) => !bundle.flags);
 for (const flag of runFlags.filter((flag) => !/^--(v8|preserve)-/.test(flag))) setFlagsFromString(flag); // those are Node's own
-for (const name of Object.keys(programs))
-  writeFileSync(`${out}/${name}.bundle.cjs.run.cache`, compiled(`${out}/${name}.bundle.cjs`));
+keepCode((bundle) => bundle.flags);
 copyNativeFfi();
 writeFileSync(`${out}/node-path`, `${process.execPath}\n${runFlags.join(' ')}\n`);
 rmSync('dist', { recursive: true, force: true });
@@ -92,10 +107,16 @@ keepWhatRuns();
  * V8's flags for `run`, as far as this Node takes them. V8 makes up a new hash seed at every start, 4 ms, so that nobody can
  * choose keys that collide: `run` reads a few short fields of others at most, and who reads archives keeps the seed. A
  * first heap of 1 MB is collected twice on the way to the container, 4 MB not at all. Helper threads of V8 are only started.
- * The launcher has resolved links already.
+ * Nothing runs often enough for a second compiler to pay. The launcher has resolved links already.
  */
 function flagsForRun() {
-  const flags = ['--no-rehash-snapshot', '--min-semi-space-size=4', '--v8-pool-size=0', '--preserve-symlinks-main'];
+  const flags = [
+    '--no-rehash-snapshot',
+    '--min-semi-space-size=4',
+    '--v8-pool-size=0',
+    '--no-sparkplug',
+    '--preserve-symlinks-main',
+  ];
   return flags.filter((flag) => spawnSync(process.execPath, [flag, '-e', '']).status === 0);
 }
 
@@ -132,10 +153,13 @@ function keepWhatRuns() {
   rmSync(scratch, { recursive: true, force: true });
 }
 
-/** V8's code for the whole bundle, every function of it; src/start.cjs loads it. */
-function compiled(file) {
-  setFlagsFromString('--no-lazy');
-  const script = new Script(readFileSync(file, 'utf8'), { filename: file });
-  setFlagsFromString('--lazy');
-  return script.createCachedData();
+/** V8's code for whole bundles, every function of them; src/start.cjs loads it. */
+function keepCode(which) {
+  for (const [name] of Object.entries(bundles).filter(([, bundle]) => which(bundle))) {
+    const filename = `${out}/${name}.bundle.cjs`;
+    setFlagsFromString('--no-lazy');
+    const script = new Script(readFileSync(filename, 'latin1'), { filename });
+    setFlagsFromString('--lazy');
+    writeFileSync(`${filename}.cache`, script.createCachedData());
+  }
 }

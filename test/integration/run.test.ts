@@ -12,6 +12,17 @@ beforeAll(async () => {
 });
 afterAll(() => engine.remove());
 
+describe('the word run', needs({ root: true }), () => {
+  // `run` has a bundle of its own, and which word the verb is has to be told before it is loaded.
+  test.each([
+    [['rm', 'run'], 'no such container: run'],
+    [['inspect', 'run'], 'No such image: run'],
+    [['--log-format', 'text', 'rm', 'run'], 'no such container: run'],
+  ])('%j is of another verb', async (words, said) => {
+    expect((await engine.run(...words)).stderr).toContain(said);
+  });
+});
+
 const tenMegabytes = Buffer.alloc(10 * 1024 * 1024, 'all work and no play makes a dull boy. ');
 const digest = (data: string | Buffer) => createHash('sha256').update(data).digest('hex');
 
