@@ -37,8 +37,13 @@ export function enableControllers(root: string, plan: CgroupPlan): void {
     const folder = [root, ...parents.slice(0, depth)].join('/');
     if (!existsSync(folder)) makeCgroup(folder);
     const enabled = wanted.length > 0 ? words(`${folder}/cgroup.subtree_control`) : [];
-    for (const controller of wanted.filter((name) => !enabled.includes(name)))
+    const missing = wanted.filter((name) => !enabled.includes(name));
+    // Threaded controllers (cpu, pids) would be let through, and make the children invalid for processes. Only the root has no type.
+    const full =
+      missing.length > 0 && existsSync(`${folder}/cgroup.type`) && words(`${folder}/cgroup.procs`).length > 0;
+    for (const controller of missing)
       try {
+        if (full) throw Object.assign(new Error('processes sit in it'), { code: 'EBUSY' });
         writeFileSync(`${folder}/cgroup.subtree_control`, `+${controller}`);
       } catch (error) {
         if (needed.has(controller)) throw refused(`hand ${controller} to the children of ${folder}`, folder, error);

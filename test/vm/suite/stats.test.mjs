@@ -1,0 +1,73 @@
+// What a container uses, and what its limits did, as tinyctr-oci and runc tell it. Runs in the guest.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { describe, test } from 'node:test';
+import { Container, until } from './oci.mjs';
+import { runcMissing } from './support.mjs';
+
+const MIB = 1024 * 1024;
+const resources = {
+  memory: { limit: 48 * MIB, swap: 64 * MIB },
+  cpu: { quota: 20_000, period: 100_000 },
+  pids: { limit: 30 },
+};
+const busy = 'dd if=/dev/zero of=/tmp/held bs=1M count=10 2>/dev/null; echo held; while :; do :; done';
+
+for (const runtime of ['runc', 'tinyctr-oci'])
+  describe(`${runtime} events`, { skip: runtime === 'runc' && runcMissing() }, () => {
+    test('--stats tells limits, use and throttling', async () => {
+      const container = await new Container(runtime).start(resources, busy);
+      try {
+        await until('the throttling', () => container.count('cpu.stat', 'nr_throttled') > 0);
+        await until('the memory in use', () => container.output().includes('held'));
+        const { stdout, stderr } = await container.call('events', '--stats', container.id);
+        const { type, id, data } = JSON.parse(stdout);
+        assert.deepEqual({ type, id }, { type: 'stats', id: container.id }, stderr);
+        assert.equal(data.memory.usage.limit, 48 * MIB);
+        assert.ok(data.memory.usage.usage > 10 * MIB && data.memory.usage.usage <= 48 * MIB);
+        assert.equal(data.memory.swap.limit, 64 * MIB);
+        assert.ok(data.memory.raw.shmem >= 10 * MIB);
+        assert.equal(data.pids.limit, 30);
+        assert.ok(data.pids.current >= 1);
+        assert.ok(data.cpu.throttling.throttledPeriods > 0);
+        assert.ok(data.cpu.throttling.throttledTime > 1000);
+        assert.ok(data.cpu.usage.total > 1_000_000 && data.cpu.usage.user > 0);
+        if (runtime === 'tinyctr-oci') {
+          assert.ok(data.memory.psi.some.total >= 0);
+          assert.ok(data.cpu.psi.some.total > 0);
+        }
+      } finally {
+        await container.remove();
+      }
+    });
+
+    test('a kill for memory is told at once, and the end of the container ends it', async () => {
+      const script = 'read x < /tmp/go; dd if=/dev/zero of=/dev/null bs=128M count=1; exec true';
+      const container = await new Container(runtime).start(resources, `mknod /tmp/go p; echo ready; ${script}`);
+      try {
+        await until('the container', () => container.output().includes('ready'));
+        const words = ['--root', `${container.folder}/root`, 'events', '--interval', '1h', container.id];
+        const child = spawn(container.program, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+        let output = '';
+        child.stdout.on('data', (text) => {
+          output += text;
+        });
+        const ended = new Promise((resolve) => child.once('exit', resolve));
+        await until('the watch', async () => (await watches(child.pid)) > 0);
+        const { pid } = JSON.parse((await container.call('state', container.id)).stdout);
+        spawn('sh', ['-c', `echo > /proc/${pid}/root/tmp/go`], { stdio: 'inherit' });
+        assert.equal(await ended, 0);
+        assert.equal(output, `{"type":"oom","id":"${container.id}"}\n`);
+      } finally {
+        await container.remove();
+      }
+    });
+  });
+
+/** How many files a process watches with inotify. */
+async function watches(pid) {
+  const { readdirSync, readFileSync } = await import('node:fs');
+  return readdirSync(`/proc/${pid}/fdinfo`)
+    .map((fd) => readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))
+    .filter((text) => /^inotify wd/m.test(text)).length;
+}
