@@ -29,6 +29,7 @@ module.exports = {
       '^src/(registry|core|image/(reference|limits)\\.ts)|node_modules/undici',
       'registry -> core, references and limits of images',
     ),
+    only('push', '^src/push', '^src/(push|pull/progress\\.ts|registry|image|core)', 'push -> registry, image, core'),
     only('pull', '^src/pull', '^src/(pull|registry|image|core)', 'pull -> registry, image, core'),
     only('explain', '^src/explain', '^src/(explain|core)', 'explain -> core'),
     only('validation', '^src/spec', '^src/(spec|core/(spec|plan|kernel))', 'what is wrong with a config.json: pure'),

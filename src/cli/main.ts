@@ -22,6 +22,7 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
     summary: 'load images from an archive of docker save, or an OCI layout',
     load: () => import('./verbs/load.ts'),
   },
+  push: { summary: 'send an image to a registry', load: () => import('./verbs/push.ts') },
   save: { summary: 'save images to an archive or an OCI layout', load: () => import('./verbs/save.ts') },
   images: { summary: 'list images', load: () => import('./verbs/images.ts') },
   rmi: { summary: 'remove images', load: () => import('./verbs/rmi.ts') },

@@ -41,7 +41,6 @@ export function commitImage(
  * removed or came anew meanwhile.
  */
 export function recordArchives(root: string, image: Image, content: LayerRecord[]): void {
-  const digests = (layers: readonly LayerRecord[]) => layers.map(({ blob }) => blob?.digest).join();
   withStoreLock(root, () => {
     const now = findImage(root, image.id);
     if (now === undefined || digests(now.content) !== digests(image.content)) return;
@@ -51,6 +50,31 @@ export function recordArchives(root: string, image: Image, content: LayerRecord[
     const replaced = image.content.flatMap(({ blob }) => blob?.digest ?? []);
     removeUnusedBlobs(root, keptBlobs(root), manifest ? [manifest.digest, ...replaced] : replaced);
   });
+}
+
+/**
+ * Notes the manifest, of these `layers`, by which a registry knows an image now, a blob of the caller's Work, and the name
+ * that it has there by its digest. Nothing is done when the image was removed meanwhile.
+ */
+export function recordManifest(
+  root: string,
+  id: string,
+  layers: readonly LayerRecord[],
+  manifest: BlobRecord,
+  reference: Reference,
+): void {
+  withStoreLock(root, () => {
+    const image = findImage(root, id);
+    if (image === undefined) return;
+    const { names: _, ...record } = image;
+    if (!record.manifest && digests(layers) === digests(record.content))
+      writeWhole(imageFile(root, id), `${JSON.stringify({ ...record, manifest }, null, 2)}\n`);
+    writeWhole(nameFile(root, reference), `sha256:${id}\n`);
+  });
+}
+
+function digests(layers: readonly LayerRecord[]): string {
+  return layers.map(({ blob }) => blob?.digest).join();
 }
 
 function makeRecord(configuration: Buffer, content: LayerRecord[], manifest: BlobRecord | undefined): ImageRecord {

@@ -22,6 +22,9 @@ function isCompressed({ mediaType }: BlobRecord): boolean {
   return /[+.](gzip|zstd)$/.test(mediaType);
 }
 
+/** Hears of a layer that is being compressed: how many of its bytes are through. */
+export type Watch = (diffId: string, bytes: number) => void;
+
 /** The archives of layers that the store's images have: where to look for another one of the same layer. */
 export function knownArchives(root: string): LayerRecord[] {
   return listImages(root).flatMap((image) => image.content);
@@ -52,17 +55,24 @@ export async function compressedArchive(
   work: Work,
   layer: LayerRecord,
   known: readonly LayerRecord[],
+  watch: Watch,
 ): Promise<BlobRecord> {
-  return archiveHere(root, work, layer, known, isCompressed) ?? (await compress(root, work, layer));
+  return archiveHere(root, work, layer, known, isCompressed) ?? (await compress(root, work, layer, watch));
 }
 
-async function compress(root: string, work: Work, layer: LayerRecord): Promise<BlobRecord> {
+async function compress(root: string, work: Work, layer: LayerRecord, watch: Watch): Promise<BlobRecord> {
   const { diffId, size } = layer;
   const path = work.path(`${layerName(diffId)}.gz`);
   const [plain, packed] = [new Meter(), new Meter()];
   const source = openPlain(root, layer);
   const target = createWriteStream(path, { mode: 0o600 });
-  await pipeline(source, metered(plain), createGzip(GZIP), metered(packed), target);
+  await pipeline(
+    source,
+    metered(plain, (bytes) => watch(diffId, bytes)),
+    createGzip(GZIP),
+    metered(packed),
+    target,
+  );
   if (plain.digest() !== diffId)
     throw new ContainerError(
       `the archive of the layer ${diffId} is not in the store any more, and one made of its files has another digest`,
@@ -82,10 +92,11 @@ function openPlain(root: string, { diffId, blob }: LayerRecord): AsyncIterable<B
   return archiveDirectory(tree);
 }
 
-function metered(meter: Meter) {
+function metered(meter: Meter, watch: (bytes: number) => void = () => {}) {
   return async function* (source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     for await (const chunk of source) {
       meter.add(chunk);
+      watch(meter.bytes);
       yield chunk;
     }
   };

@@ -1,5 +1,6 @@
 /** `image prune`: removes images that nobody refers to any more. Host side. */
 import { ContainerError } from '../core/kernel/error.ts';
+import { cleanBlobs } from './clean.ts';
 import { type Image, listImages } from './records.ts';
 import { containersOf, type Removed, removeImage } from './remove.ts';
 
@@ -10,9 +11,12 @@ export interface PruneOptions {
   until?: number | undefined;
 }
 
-/** One Removed for each image that is gone. An image that a container uses stays. Throws ContainerError. */
+/**
+ * One Removed for each image that is gone. An image that a container uses stays. Blobs without an image go as well, also
+ * what an interrupted pull left. Throws ContainerError.
+ */
 export function pruneImages(root: string, options: PruneOptions): Removed[] {
-  return pruned(root, options).flatMap((image) => {
+  const removed = pruned(root, options).flatMap((image) => {
     try {
       return removeImage(root, image.id, true);
     } catch (error) {
@@ -21,6 +25,8 @@ export function pruneImages(root: string, options: PruneOptions): Removed[] {
       throw error;
     }
   });
+  cleanBlobs(root);
+  return removed;
 }
 
 function pruned(root: string, { all, until }: PruneOptions): Image[] {

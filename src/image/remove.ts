@@ -54,7 +54,7 @@ function removeWithin(root: string, reference: string, force: boolean): Removed 
   return { untagged: removed.untagged, deleted: [...removed.deleted, ...digests] };
 }
 
-/** By a name: this one, and digests of its repository when no tag is left. By id: all, if they are of one repository. */
+/** By a tag: this one, and its repository's digests when no tag of it is left. By id: all, if they are of one repository. */
 function goingNames(image: Image, reference: string, names: readonly Reference[], force: boolean): Reference[] {
   const named = image.names.length > 0 ? parseReference(reference) : undefined;
   if (named === undefined) {
@@ -67,8 +67,9 @@ function goingNames(image: Image, reference: string, names: readonly Reference[]
   }
   const same = (name: Reference) => name.domain === named.domain && name.path === named.path;
   const going = names.filter((name) => same(name) && name.tag === named.tag && name.digest === named.digest);
-  const rest = names.filter((name) => !going.includes(name));
-  return rest.every((name) => same(name) && name.digest !== undefined) ? [...names] : going;
+  const rest = names.filter((name) => same(name) && !going.includes(name));
+  const digestsGo = named.tag !== undefined && rest.every((name) => name.digest !== undefined);
+  return digestsGo ? [...going, ...rest] : going;
 }
 
 function refuseWhileUsed(root: string, image: Image, reference: string): void {

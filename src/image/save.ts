@@ -1,5 +1,6 @@
 /** `save`: images of the store for another machine or another tool. Host side. */
 import { ContainerError } from '../core/kernel/error.ts';
+import { cleanStore } from './clean.ts';
 import { needImage } from './need.ts';
 import { dockerFiles } from './save-docker.ts';
 import { ociFiles } from './save-oci.ts';
@@ -21,6 +22,7 @@ export interface SaveOptions {
 export async function saveImages(root: string, references: readonly string[], options: SaveOptions): Promise<void> {
   const { format, output } = options;
   if (format === 'oci-dir' && output === undefined) throw new ContainerError('--format oci-dir needs -o DIR');
+  cleanStore(root);
   const wanted = await wantedImages(root, references);
   await withWork(root, async (work) => {
     for (const { image } of wanted) for (const { diffId } of image.content) work.keep(diffId);

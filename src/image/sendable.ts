@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestOf, hasBlob, readDocumentBlob } from './blobs.ts';
 import { recordArchives } from './commit.ts';
-import { compressedArchive, knownArchives } from './layer-archive.ts';
+import { compressedArchive, knownArchives, type Watch } from './layer-archive.ts';
 import { configsFolder } from './layout.ts';
 import { inParallel } from './parallel.ts';
 import type { BlobRecord, Image, LayerRecord } from './records.ts';
@@ -26,14 +26,19 @@ const MOST_AT_ONCE = 4;
  * The manifest is the one that the image came by, if it came by one: then its digest is the same everywhere. Otherwise it
  * is made of the archives, and the same archives give the same one. Throws ContainerError.
  */
-export async function makeSendable(root: string, work: Work, image: Image): Promise<SendableImage> {
+export async function makeSendable(
+  root: string,
+  work: Work,
+  image: Image,
+  compressing: Watch = () => {},
+): Promise<SendableImage> {
   const configuration = readFileSync(join(configsFolder(root), image.id));
   const asItCame = cameByManifest(root, work, image);
   if (asItCame) return { configuration, ...asItCame };
   const known = knownArchives(root);
   const layers = await inParallel(image.content, MOST_AT_ONCE, async (layer) => ({
     ...layer,
-    blob: await compressedArchive(root, work, layer, known),
+    blob: await compressedArchive(root, work, layer, known, compressing),
   }));
   recordArchives(root, image, layers);
   return { configuration, layers, manifest: makeManifest(configuration, layers) };

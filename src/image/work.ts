@@ -31,7 +31,11 @@ export function keptBlobs(root: string): string[] {
 
 function marks(root: string, prefix: string): string[] {
   const folders = readdirSync(layersFolder(root)).filter((name) => /^tmp-[0-9]+-/.test(name));
-  const files = folders.flatMap((name) => readdirIfThere(join(layersFolder(root), name)));
+  return folders.flatMap((name) => marksIn(join(layersFolder(root), name), prefix));
+}
+
+function marksIn(folder: string, prefix: string): string[] {
+  const files = readdirIfThere(folder);
   return files.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
 }
 
@@ -85,6 +89,11 @@ export class Work {
     withStoreLock(this.#root, () => {
       for (const digest of digests) writeFileSync(this.path(KEEP_BLOB_PREFIX + hexOf(digest)), '');
     });
+  }
+
+  /** The digests of all blobs that this work keeps. */
+  ownBlobs(): string[] {
+    return marksIn(this.path(), KEEP_BLOB_PREFIX).map((hex) => `sha256:${hex}`);
   }
 
   /**

@@ -1,7 +1,10 @@
 /** The lines that show layers on a terminal: as many as fit, none longer than it is wide. Pure. */
 import { humanSize } from '../image/present.ts';
 
-export type LayerState = 'waiting' | 'downloading' | 'verifying' | 'unpacking' | 'complete' | 'exists';
+/** Of a pull, and of a push. */
+export type LayerState =
+  | ('waiting' | 'downloading' | 'verifying' | 'unpacking' | 'complete' | 'exists')
+  | ('preparing' | 'compressing' | 'pushing' | 'pushed' | 'mounted' | 'present');
 
 /** One layer as it is shown. */
 export interface LayerView {
@@ -11,21 +14,32 @@ export interface LayerView {
   /** Of the archive as it comes. */
   readonly bytes: number;
   readonly size: number;
+  /** What else is to be said of the state: where it was mounted from. */
+  readonly detail?: string | undefined;
 }
 
 const MOST_BAR = 40;
 const LEAST_BAR = 10;
 
 /** What the user wants to see when there is no room for all: what moves, then what will, then what is done. */
-const importance: LayerState[] = ['downloading', 'verifying', 'unpacking', 'waiting', 'complete', 'exists'];
+const moving: LayerState[] = ['downloading', 'verifying', 'unpacking', 'pushing', 'compressing'];
+/** No more is to come. */
+export const finalStates: readonly LayerState[] = ['complete', 'exists', 'pushed', 'mounted', 'present'];
+const importance: LayerState[] = [...moving, 'waiting', 'preparing', ...finalStates];
 
-export const stateWords: Record<LayerState, string> = {
+const stateWords: Record<LayerState, string> = {
   waiting: 'Waiting',
   downloading: 'Downloading',
   verifying: 'Verifying',
   unpacking: 'Unpacking',
   complete: 'Pull complete',
   exists: 'Already exists',
+  preparing: 'Preparing',
+  compressing: 'Compressing',
+  pushing: 'Pushing',
+  pushed: 'Pushed',
+  mounted: 'Mounted from',
+  present: 'Layer already exists',
 };
 
 /** In the image's order. With more layers than lines the last line counts those that are not shown. */
@@ -45,10 +59,16 @@ function count(layers: readonly LayerView[]): string {
   return states.map((state) => `${number(state)} ${stateWords[state].toLowerCase()}`).join(', ');
 }
 
+/** `f56be85fc22e: Mounted from library/alpine`. */
+export function sayLayer({ id, state, detail }: LayerView): string {
+  return `${id}: ${stateWords[state]}${detail === undefined ? '' : ` ${detail}`}`;
+}
+
 /** `f56be85fc22e: Downloading [======>     ] 12.3MB/45.6MB`. A bar that has no room is left out. */
-function drawLayer({ id, state, bytes, size }: LayerView, columns: number): string {
-  const start = `${id}: ${stateWords[state]}`;
-  if (state === 'waiting' || state === 'complete' || state === 'exists') return cut(start, columns);
+function drawLayer(layer: LayerView, columns: number): string {
+  const { state, bytes, size } = layer;
+  const start = sayLayer(layer);
+  if (!moving.includes(state)) return cut(start, columns);
   const numbers = `${humanSize(bytes)}/${humanSize(size)}`;
   const width = Math.min(MOST_BAR, columns - 1 - start.length - numbers.length - ' [] '.length);
   if (width < LEAST_BAR) return cut(`${start} ${numbers}`, columns);

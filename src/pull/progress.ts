@@ -1,13 +1,14 @@
 /**
- * What a pull tells while it works: lines for a file or a pipe, one bar per layer on a terminal. Host side, output only.
+ * What a pull or a push tells while it works: lines for a file or a pipe, one bar per layer on a terminal. Host side, output only.
  */
-import { drawLayers, type LayerState, type LayerView, stateWords } from './bars.ts';
+import { drawLayers, finalStates, type LayerState, type LayerView, sayLayer } from './bars.ts';
 
 export class LayerProgress implements LayerView {
   readonly id: string;
-  readonly size: number;
+  size: number;
   state: LayerState = 'waiting';
   bytes = 0;
+  detail: string | undefined;
   readonly #changed: (layer: LayerProgress) => void;
 
   constructor(digest: string, size: number, changed: (layer: LayerProgress) => void) {
@@ -17,11 +18,17 @@ export class LayerProgress implements LayerView {
   }
 
   /** Tells of the new state; `bytes` are through. */
-  set(state: LayerState, bytes = this.bytes): void {
+  set(state: LayerState, bytes = this.bytes, detail?: string): void {
     if (state === this.state && bytes === this.bytes) return;
     this.state = state;
     this.bytes = bytes;
+    this.detail = detail;
     this.#changed(this);
+  }
+
+  /** What is sent may have another size than what was found. */
+  resize(size: number): void {
+    this.size = size;
   }
 
   passed(bytes: number): void {
@@ -29,7 +36,7 @@ export class LayerProgress implements LayerView {
   }
 }
 
-export interface PullProgress {
+export interface TransferProgress {
   /** Before the first layer. */
   begin(title: string): void;
   layer(digest: string, size: number): LayerProgress;
@@ -40,7 +47,7 @@ export interface PullProgress {
 }
 
 /** Nothing but notes. */
-export class SilentProgress implements PullProgress {
+export class SilentProgress implements TransferProgress {
   begin(_title: string): void {}
 
   layer(digest: string, size: number): LayerProgress {
@@ -61,8 +68,8 @@ export class LineProgress extends SilentProgress {
   }
 
   override layer(digest: string, size: number): LayerProgress {
-    return new LayerProgress(digest, size, ({ id, state }) => {
-      if (state === 'complete' || state === 'exists') process.stdout.write(`${id}: ${stateWords[state]}\n`);
+    return new LayerProgress(digest, size, (layer) => {
+      if (finalStates.includes(layer.state)) process.stdout.write(`${sayLayer(layer)}\n`);
     });
   }
 }
@@ -70,7 +77,7 @@ export class LineProgress extends SilentProgress {
 const REDRAW_MS = 100;
 
 /** A line with a bar for each layer, drawn over and over. */
-export class BarProgress implements PullProgress {
+export class BarProgress implements TransferProgress {
   readonly #terminal: NodeJS.WriteStream;
   readonly #layers: LayerProgress[] = [];
   #drawn = 0;
@@ -117,9 +124,9 @@ export class BarProgress implements PullProgress {
   }
 
   #draw(): void {
-    const { columns = 80, rows = 24 } = this.#terminal;
+    const { columns, rows } = this.#terminal; // 0 where nobody has said it
     const up = this.#up();
-    const lines = drawLayers(this.#layers, columns, rows);
+    const lines = drawLayers(this.#layers, columns || 80, rows || 24);
     this.#drawn = lines.length;
     this.#terminal.write(up + lines.map((line) => `${line}\n`).join(''));
   }

@@ -15,7 +15,7 @@ import type { Work } from '../image/work.ts';
 import { Repository } from '../registry/client.ts';
 import { type ImageDocuments, readDocuments } from './documents.ts';
 import { fetchLayer } from './fetch-layer.ts';
-import type { LayerProgress, PullProgress } from './progress.ts';
+import type { LayerProgress, TransferProgress } from './progress.ts';
 
 /** Layers that are fetched and unpacked at the same time. */
 const AT_ONCE = 4;
@@ -28,7 +28,7 @@ export interface PullRequest {
   insecure: boolean;
   /** Ends the pull with its reason as the error. What has arrived stays for the next one. */
   signal: AbortSignal;
-  progress: PullProgress;
+  progress: TransferProgress;
 }
 
 export interface Pulled {
@@ -51,7 +51,7 @@ export async function pullImage(request: PullRequest): Promise<Pulled> {
     settings: { warn: (text) => progress.note(text) },
   });
   try {
-    return await withWork(root, (work) => pullWithin(inner, work, repository, failure));
+    return await withWork(root, (work) => pullWithin(inner, work, repository, failure), 'stay');
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
   } finally {

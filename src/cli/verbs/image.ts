@@ -11,13 +11,24 @@ import { define as defineImages } from './images.ts';
 import { define as defineImport } from './import.ts';
 import { define as defineInspect } from './inspect.ts';
 import { define as defineLoad } from './load.ts';
+import { define as definePull } from './pull.ts';
+import { define as definePush } from './push.ts';
 import { define as defineRmi } from './rmi.ts';
 import { define as defineSave } from './save.ts';
 import { define as defineTag } from './tag.ts';
 
 export function define(program: Command, globals: () => Globals): void {
   const image = program.command('image').description('Images: what the verbs of the same names do, and prune.');
-  for (const defineVerb of [defineHistory, defineImport, defineInspect, defineLoad, defineSave, defineTag])
+  for (const defineVerb of [
+    defineHistory,
+    defineImport,
+    defineInspect,
+    defineLoad,
+    definePull,
+    definePush,
+    defineSave,
+    defineTag,
+  ])
     defineVerb(image, globals);
   defineImages(image, globals);
   rename(image, 'images', 'ls', 'list');

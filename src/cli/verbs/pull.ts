@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { ContainerError } from '../../core/kernel/error.ts';
 import { familiarName, parseReference } from '../../image/reference.ts';
 import type { Globals } from '../globals.ts';
+import { untilInterrupted } from '../interruption.ts';
 import { requireRoot } from '../require.ts';
 
 interface Options {
@@ -33,7 +34,10 @@ async function pull(root: string, name: string, { platform, insecure = false, qu
   const say = quiet ? () => {} : (line: string) => void process.stdout.write(`${line}\n`);
   if (!/[:@][^/]*$/.test(name)) say(`Using default tag: ${reference.tag}`);
   const atTerminal = process.stdout.isTTY && process.env.TERM !== 'dumb';
-  const interruption = untilInterrupted(name);
+  const interruption = untilInterrupted(
+    `the pull of ${name}`,
+    'what has arrived stays: the next pull goes on from there, tinyctr cleanup removes it',
+  );
   try {
     const { digest, isOld } = await pullImage({
       root,
@@ -61,27 +65,4 @@ async function withWays(error: unknown, name: string): Promise<unknown> {
   if (error.cause === undefined) return error; // it was reached
   const { waysByFile } = await import('../../image/ways.ts');
   return new ContainerError(error.message, { hint: `without a registry: ${waysByFile(name)}` });
-}
-
-/** Exit statuses as a shell has them: 128 and the signal's number. */
-const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
-
-/** A first signal ends the pull in order, a second one at once: the store stands it. */
-function untilInterrupted(name: string): { signal: AbortSignal; forget: () => void } {
-  const controller = new AbortController();
-  const listeners = Object.entries(signals).map(([signal, exitCode]) => {
-    const listener = () => {
-      if (controller.signal.aborted) process.exit(exitCode);
-      const hint = 'what has arrived stays: the next pull goes on from there, tinyctr cleanup removes it';
-      controller.abort(new ContainerError(`the pull of ${name} was interrupted`, { exitCode, hint }));
-    };
-    process.on(signal, listener);
-    return [signal, listener] as const;
-  });
-  return {
-    signal: controller.signal,
-    forget: () => {
-      for (const [signal, listener] of listeners) process.off(signal, listener);
-    },
-  };
 }

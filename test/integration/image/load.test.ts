@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { layersFolder } from '../../../src/image/layout.ts';
+import { blobsFolder, layersFolder, readdirIfThere } from '../../../src/image/layout.ts';
 import { limits } from '../../../src/image/limits.ts';
 import { loadImages } from '../../../src/image/load.ts';
 import { findImage, listImages } from '../../../src/image/records.ts';
@@ -20,18 +20,12 @@ beforeEach(() => {
   root = scratch.in('root');
 });
 afterEach(() => {
-  if (listImages(root).length === 0) expect(store()).toEqual([]);
+  if (listImages(root).length === 0) expect([...store(), ...readdirIfThere(blobsFolder(root))]).toEqual([]);
   scratch.remove();
 });
 
 /** The layers in the store, and whatever else lies beside them. */
-const store = () => {
-  try {
-    return readdirSync(layersFolder(root));
-  } catch {
-    return [];
-  }
-};
+const store = () => readdirIfThere(layersFolder(root));
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
 const json = (value: unknown) => Buffer.from(JSON.stringify(value));
