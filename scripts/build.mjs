@@ -5,6 +5,7 @@ import {
   copyFileSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -134,23 +135,35 @@ function copyNativeFfi() {
 
 /**
  * Compiled code is for one set of V8's flags, and half of it is never used by `run`: reading it back costs 2 ms. So `run`
- * has its own, of what it executed; V8 compiles a function that is missing when it is first called. Only root can start
- * a container for this; where that fails, as in a build without privileges, all of it stays.
+ * has its own, of what it executed; V8 compiles a function that is missing when it is first called. The same for the verbs
+ * that a container's life consists of in tinyctr-oci. Only root can start a container for this; where that fails, as in a
+ * build without privileges, all of it stays.
  */
 function keepWhatRuns() {
   if (process.getuid() !== 0) return;
   const scratch = mkdtempSync(join(tmpdir(), 'tinyctr-build-'));
+  const keep = (program, ...words) =>
+    spawnSync(`${root}/bin/${program}`, words, { stdio: 'ignore', env: { TINYCTR_KEEP_CODE: '1' } });
   const run = () =>
-    spawnSync(
-      `${root}/bin/tinyctr`,
-      ['--root', `${scratch}/root`, '--run-root', `${scratch}/run`, 'run', '--rm', 'busybox', 'true'],
-      {
-        env: { TINYCTR_KEEP_CODE: '1' },
-      },
-    );
+    keep('tinyctr', '--root', `${scratch}/root`, '--run-root', `${scratch}/run`, 'run', '--rm', 'busybox', 'true');
   run(); // makes the image, which later starts don't
-  run();
+  if (run().status === 0)
+    keepWhatOciRuns(scratch, (...words) => keep('tinyctr-oci', '--root', `${scratch}/oci`, ...words));
   rmSync(scratch, { recursive: true, force: true });
+}
+
+function keepWhatOciRuns(scratch, oci) {
+  const id = `build-${process.pid}`;
+  makeBundle(scratch, ['true']);
+  oci('run', '--bundle', scratch, id);
+  makeBundle(scratch, ['sleep', '1000']);
+  for (const words of [
+    ['create', '--bundle', scratch, id],
+    ['start', id],
+    ['exec', id, 'true'],
+    ['delete', '--force', id],
+  ])
+    oci(...words);
 }
 
 /** V8's code for whole bundles, every function of them; src/start.cjs loads it. */
@@ -162,4 +175,15 @@ function keepCode(which) {
     setFlagsFromString('--lazy');
     writeFileSync(`${filename}.cache`, script.createCachedData());
   }
+}
+
+/** Of the image's layer, with the configuration that `tinyctr-oci spec` writes. */
+function makeBundle(folder, args) {
+  const [layer] = readdirSync(`${folder}/root/layers`).filter((name) => /^[0-9a-f]{32}$/.test(name));
+  rmSync(`${folder}/config.json`, { force: true });
+  spawnSync(`${root}/bin/tinyctr-oci`, ['spec', '--bundle', folder]);
+  const spec = JSON.parse(readFileSync(`${folder}/config.json`, 'utf8'));
+  Object.assign(spec.process, { terminal: false, args });
+  spec.root.path = `root/layers/${layer}`;
+  writeFileSync(`${folder}/config.json`, JSON.stringify(spec));
 }

@@ -2,20 +2,22 @@
  * What the launchers start: the bundle beside it (its own name with .bundle), with the code that V8 compiled when it was built.
  * Compiling takes 20 ms at every start, loading the compiled code 3. V8 refuses code of another Node; then it compiles.
  */
-const { readFileSync, writeFileSync } = require('node:fs');
+const { existsSync, readFileSync, writeFileSync } = require('node:fs');
 const vm = require('node:vm');
 
 const words = process.argv.slice(2);
-const takesValue = ['--root', '--run-root', '--log-format'];
+const takesValue = ['--root', '--run-root', '--log', '--log-format'];
 const verb = words.find((word, i) => !word.startsWith('-') && !takesValue.includes(words[i - 1]));
 /** `tinyctr run` has a bundle without the other verbs: half the size. */
 const ownBundle = __filename.endsWith('/tinyctr.cjs') && verb === 'run';
 const filename = __filename.replace(/\.cjs$/, `${ownBundle ? '-run' : ''}.bundle.cjs`);
-const cache = `${filename}.cache`;
+/** The verbs of a container's life in tinyctr-oci have their own compiled code: of what each of them executes. */
+const ownCode = filename.includes('tinyctr-oci.') && ['run', 'create', 'start', 'exec', 'delete'].includes(verb);
+const cache = ownCode ? `${filename}.${verb}.cache` : `${filename}.cache`;
 const keepCode = process.env.TINYCTR_KEEP_CODE !== undefined; // scripts/build.mjs: compile what is called, and keep it
 let cachedData;
 try {
-  if (!keepCode) cachedData = readFileSync(cache);
+  if (!keepCode) cachedData = readFileSync(existsSync(cache) ? cache : `${filename}.cache`);
 } catch {
   // not there: V8 compiles
 }
