@@ -1,10 +1,11 @@
 /** The process at the terminal supervises: it gives the container its 0, 1 and 2, passes signals on, and waits for the end. Host side. */
 import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
-import { catchSignals, type ExitStatus, sendSignal, waitForExit } from '../core/host/child.ts';
-import { isTerminal, pipe, setBlocking } from '../core/host/terminal.ts';
+import { type ExitStatus, sendSignal } from '../core/host/child.ts';
 import * as k from '../core/kernel/constants.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import type { Relay } from './relay.ts';
+import { isTerminal } from './terminal.ts';
+import { catchSignals, pipe, setBlocking, waitForExit } from './wait.ts';
 
 export interface Stdio {
   /** What the container gets as 0, 1 and 2. */

@@ -4,10 +4,9 @@
  */
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { createCgroup, killCgroup, openCgroup, removeCgroup } from '../core/host/cgroup.ts';
-import { catchSignals, destroy, sendSignal, waitForExit } from '../core/host/child.ts';
+import { destroy, sendSignal } from '../core/host/child.ts';
 import { attachDeviceRules } from '../core/host/device-filter.ts';
 import { type SpawnedStage, spawnStage } from '../core/host/spawn.ts';
-import { isTerminal, setBlocking } from '../core/host/terminal.ts';
 import { findCommand } from '../core/init/command.ts';
 import { SIGINT, SIGQUIT } from '../core/kernel/constants.ts';
 import { planCgroup } from '../core/plan/cgroup.ts';
@@ -21,7 +20,9 @@ import { hostReaders } from './host.ts';
 import { newLimit } from './limit-name.ts';
 import { cgroupPath, resources } from './limits.ts';
 import type { LimitOptions } from './options.ts';
+import { isTerminal } from './terminal.ts';
 import { Problems } from './usage-error.ts';
+import { catchSignals, setBlocking, waitForExit } from './wait.ts';
 
 export interface LimitRequest {
   root: string;

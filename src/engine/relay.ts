@@ -5,8 +5,9 @@
 import { readSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { ReadStream } from 'node:tty';
-import { makeRaw, setBlocking, setWindowSize, windowSize } from '../core/host/terminal.ts';
 import type { HostFd } from '../core/stage/stage.ts';
+import { makeRaw, setWindowSize, windowSize } from './terminal.ts';
+import { setBlocking } from './wait.ts';
 
 export interface Relay {
   /** Resolves when the container's end is closed; with `idleMs`, also when nothing has come for so long. */

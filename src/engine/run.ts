@@ -3,7 +3,6 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { launch, type RunningContainer } from '../core/container/launch.ts';
 import { killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { randomHex } from '../core/host/random.ts';
-import { isTerminal, windowSize } from '../core/host/terminal.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { planContainer } from '../core/plan/container.ts';
 import type { Plan } from '../core/plan/plan.ts';
@@ -23,6 +22,7 @@ import type { RunOptions } from './options.ts';
 import { resolveSeccompFile } from './seccomp-file.ts';
 import { defaultSeccompProfile } from './seccomp-profile.ts';
 import { type ContainerSpec, containerSpec } from './spec.ts';
+import { isTerminal, windowSize } from './terminal.ts';
 
 export interface RunRequest {
   root: string;

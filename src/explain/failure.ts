@@ -12,10 +12,13 @@ import { readChildStatus, SIGINFO_SIZE } from '../core/kernel/structs.ts';
 import type { Plan } from '../core/plan/plan.ts';
 import { StageGone } from '../core/stage/stage.ts';
 import { findExecFault } from './exec.ts';
+import { explainIdmap, explainJoin, explainOffsets } from './ids.ts';
 import { explainPivotRoot, explainProc } from './mount.ts';
 
 /** What of a plan explains a failure; for exec there is only the process, for a command under limits the cgroup as well. */
-type Planned = { process: Pick<Plan['process'], 'cwd' | 'rlimits'> } & Partial<Pick<Plan, 'mounts' | 'cgroup'>>;
+type Planned = { process: Pick<Plan['process'], 'cwd' | 'rlimits'> } & Partial<
+  Pick<Plan, 'mounts' | 'cgroup' | 'namespaces' | 'root'>
+>;
 
 /** `hostPid` is the stage's, a child of this process that was not reaped yet, or 0 if there is none. Never throws. */
 export function explainFailure(error: unknown, plan: Planned, hostPid: number): unknown {
@@ -39,6 +42,9 @@ function explain(error: unknown, plan: Planned, hostPid: number): ContainerError
   if (name === 'clone3' && error.code === 'ENOMEM') return explainMemory(error, plan, /^max [1-9]\d*$/m);
   if (name === 'pivot_root') return explainPivotRoot(error, hostPid);
   if (name === 'fsmount' && error.code === 'EPERM') return explainProc(error, plan, hostPid);
+  if (name === 'setns') return explainJoin(error, plan);
+  if (name === 'write') return explainOffsets(error, plan);
+  if (name === 'mount_setattr') return explainIdmap(error, plan);
   if (name === 'prlimit64' && error.code === 'EPERM') return explainRlimit(error, plan, hostPid);
   return undefined;
 }

@@ -30,8 +30,13 @@ export function loadBundle(folder: string, permitted: bigint, report: Reporter):
     const isBind = mount.type === 'bind' || mount.options?.some((option) => option === 'bind' || option === 'rbind');
     if (isBind && mount.source) mount.source = resolve(path, mount.source);
   }
-  if (spec.process?.capabilities)
-    spec.process.capabilities = grantable(spec.process.capabilities, permitted, report.warn);
+  const userNamespace = spec.linux?.namespaces?.find(({ type }) => type === 'user');
+  if (userNamespace?.path && spec.linux?.uidMappings)
+    report.warn(
+      'config.json: /linux/uidMappings and gidMappings are ignored: the user namespace that is joined has its own',
+    );
+  const given = userNamespace ? -1n : permitted; // in a user namespace a process has all of them
+  if (spec.process?.capabilities) spec.process.capabilities = grantable(spec.process.capabilities, given, report.warn);
   return { path, spec, rootfs: findRoot(resolve(path, spec.root!.path)) };
 }
 

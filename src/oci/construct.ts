@@ -1,5 +1,5 @@
 /** `create` and `run` up to where they part: from a bundle to a process that waits at its gate, or already runs. Host side. */
-import { existsSync, openSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, openSync, renameSync, writeFileSync } from 'node:fs';
 import { type LaunchOptions, launch, type RunningContainer } from '../core/container/launch.ts';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { syscall } from '../core/host/syscall.ts';
@@ -120,6 +120,7 @@ export async function launchPrepared(
 /** mkfifo(3), and the page that the stage notes its calls on. */
 function makeGate(folder: string): { gate: HostFd; page: HostFd } {
   syscall('mknodat', [k.AT_FDCWD, `${folder}/gate`, k.S_IFIFO | 0o600, 0]);
+  chmodSync(`${folder}/gate`, 0o622); // the folder is root's alone; a container in a user namespace has a descriptor
   writeFileSync(`${folder}/page`, Buffer.alloc(4096), { mode: 0o600 });
   return { gate: openSync(`${folder}/gate`, k.O_PATH) as HostFd, page: openSync(`${folder}/page`, 'r+') as HostFd };
 }

@@ -1,7 +1,7 @@
 /** `create`: afterwards only the stage is left, 20 kB that wait as the container's process. Host side. */
 import { closeSync } from 'node:fs';
-import { setBlocking } from '../core/host/terminal.ts';
 import type { HostFd } from '../core/stage/stage.ts';
+import { setBlocking } from '../engine/wait.ts';
 import { destroyContainer } from '../lifecycle/lifecycle.ts';
 import { launchPrepared, prepare } from './construct.ts';
 import { poststop } from './delete.ts';

@@ -5,15 +5,11 @@ import { planMount } from '../core/plan/mounts.ts';
 import { planRlimits } from '../core/plan/rlimits.ts';
 import type { NamespaceType, Spec } from '../core/spec/types.ts';
 import { planScheduling } from '../spec/scheduling.ts';
-
-export interface Fault {
-  pointer: string;
-  problem: string;
-}
+import { type Fault, idFaults } from './id-checks.ts';
 
 const ipcKeys = ['msgmax', 'msgmnb', 'msgmni', 'sem', 'shmall', 'shmmax', 'shmmni', 'shm_rmid_forced'];
 /** Mount options of OCI that are not carried out yet: the kernel would only say EINVAL. */
-export const laterOptions = ['idmap', 'ridmap', 'tmpcopyup', 'remount'];
+export const laterOptions = ['tmpcopyup', 'remount'];
 
 /** Which namespace a kernel setting belongs to; undefined is the host's alone. */
 export function namespaceOf(name: string): NamespaceType | undefined {
@@ -24,12 +20,11 @@ export function namespaceOf(name: string): NamespaceType | undefined {
 }
 
 export function crossFaults(spec: Spec): Fault[] {
-  const faults: Fault[] = [];
+  const faults = idFaults(spec);
   const types = (spec.linux?.namespaces ?? []).map(({ type }) => type);
   for (const [i, type] of types.entries()) {
     const pointer = `/linux/namespaces/${i}/type`;
     if (types.indexOf(type) < i) faults.push({ pointer, problem: `is ${type}, which is there already` });
-    if (type === 'user' || type === 'time') faults.push({ pointer, problem: `is ${type}, which is not there yet` });
   }
   for (const field of ['hostname', 'domainname'] as const)
     if (spec[field] && !types.includes('uts'))

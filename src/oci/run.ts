@@ -1,10 +1,10 @@
 /** `run` in the foreground: from a bundle to its exit status. Host side. */
 
 import type { RunningContainer } from '../core/container/launch.ts';
-import { isTerminal, windowSize } from '../core/host/terminal.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import { exitCode, openStdio, superviseForeground } from '../engine/foreground.ts';
+import { isTerminal, windowSize } from '../engine/terminal.ts';
 import { type ContainerState, destroyContainer } from '../lifecycle/lifecycle.ts';
 import { StateFolder } from '../lifecycle/state.ts';
 import { launchPrepared, prepare } from './construct.ts';

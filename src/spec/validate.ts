@@ -159,8 +159,13 @@ const process = object(
   ['user', 'args', 'cwd'],
 );
 
+const idMap = list(
+  object({ containerID: id, hostID: id, size: integer(1, 2 ** 32 - 1) }, ['containerID', 'hostID', 'size']),
+);
+const timeOffset = object({ secs: integer(-(2 ** 53), 2 ** 53), nanosecs: integer(0, 999_999_999) });
+
 const mount = object(
-  { destination: nonEmpty, type: text, source: text, options: list(text), uidMappings: later, gidMappings: later },
+  { destination: nonEmpty, type: text, source: text, options: list(text), uidMappings: idMap, gidMappings: idMap },
   ['destination'],
 );
 
@@ -235,7 +240,8 @@ const seccomp = object(
 export const namespaceTypes = ['pid', 'network', 'mount', 'ipc', 'uts', 'user', 'cgroup', 'time'] as const;
 const linux = object({
   namespaces: list(object({ type: words(...namespaceTypes), path: text }, ['type'])),
-  ...{ uidMappings: later, gidMappings: later, timeOffsets: later, netDevices: later, memoryPolicy: later },
+  ...{ uidMappings: idMap, gidMappings: idMap, netDevices: later, memoryPolicy: later },
+  timeOffsets: object({ monotonic: timeOffset, boottime: timeOffset }),
   devices: list(
     object(
       {

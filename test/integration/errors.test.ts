@@ -275,7 +275,7 @@ describe('errors', needs({ root: true, command: ['unshare', 'setpriv'] }), () =>
     });
 
     test('one of the right type is opened', () => {
-      const [fd] = openNamespaces(planWith({ type: 'network', path: '/proc/self/ns/net' }).namespaces.join);
+      const [fd] = openNamespaces(planWith({ type: 'network', path: '/proc/self/ns/net' }).namespaces.join, []);
       expect(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')).toContain('mnt_id:');
     });
   });

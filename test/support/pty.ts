@@ -6,9 +6,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { ReadStream } from 'node:tty';
 import { rawSyscall, syscall } from '../../src/core/host/syscall.ts';
-import { setWindowSize } from '../../src/core/host/terminal.ts';
 import * as k from '../../src/core/kernel/constants.ts';
 import type { HostFd } from '../../src/core/stage/stage.ts';
+import { setWindowSize } from '../../src/engine/terminal.ts';
 
 /** Source: asm-generic/ioctls.h, asm-generic/termbits.h. */
 const TCGETS = 0x5401;

@@ -53,6 +53,10 @@ class RecordingWire implements Wire {
     this.exchange(frame, descriptors);
   }
 
+  branch(fork: (end: HostFd) => number): number {
+    return fork(NOBODY as HostFd);
+  }
+
   page(): StagePage {
     return this.lastPage;
   }

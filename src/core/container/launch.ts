@@ -10,6 +10,7 @@ import { type SpawnedStage, spawnStage } from '../host/spawn.ts';
 import { nativeFolder } from '../host/syscall.ts';
 import { sealedProgram } from '../host/wire.ts';
 import { type InitDescriptors, initContainer, type Ready } from '../init/container.ts';
+import * as k from '../kernel/constants.ts';
 import type { Plan } from '../plan/plan.ts';
 import type { HostFd, Observer } from '../stage/stage.ts';
 import { type AttendedProcess, attend, pipesOf } from './attend.ts';
@@ -44,7 +45,7 @@ export interface RunningContainer extends AttendedProcess {
 
 /** Throws ContainerError or SyscallError; then neither process nor cgroup is left. */
 export async function launch(plan: Plan, options: LaunchOptions): Promise<RunningContainer> {
-  const namespaces = openNamespaces(plan.namespaces.join);
+  const namespaces = openNamespaces(plan.namespaces.join, plan.idMaps);
   try {
     const cgroup = createCgroup(plan.cgroup);
     try {
@@ -67,11 +68,12 @@ async function start(
   const cgroupFd = openCgroup(cgroup);
   const { stdio, created } = options;
   const page = created && { page: created.page };
-  const spawn = () => spawnStage({ namespaces: plan.namespaces.clone, cgroupFd, stdio, ...page });
+  const { user, clone, join } = plan.namespaces;
+  const spawn = () => spawnStage({ namespaces: user ? k.CLONE_NEWNS : clone, cgroupFd, stdio, ...page });
   let spawned: SpawnedStage;
   try {
     if (plan.cgroup.devices) attachDeviceRules(cgroupFd, plan.cgroup.devices.program);
-    spawned = withPidNamespace(plan.namespaces.join, namespaces, spawn);
+    spawned = user ? spawn() : withPidNamespace(join, namespaces, spawn);
   } catch (error) {
     throw (await options.explain?.(error, plan, 0)) ?? error;
   } finally {
@@ -85,10 +87,11 @@ async function start(
     explain: explain && ((error: unknown, pid: number) => explain(error, plan, pid)),
   };
   try {
-    return await attend(spawned, attention, (stage, ready) => {
+    return await attend(spawned, attention, (stage, ready, forked) => {
       const descriptors: InitDescriptors = {
         namespaces,
-        pipes: plan.terminal ? [] : pipesOf(stdio),
+        pipes: plan.terminal ? [] : pipesOf(stdio, user),
+        forked,
         preserved: options.preserved ?? [],
         ...(init === undefined ? {} : { init }),
         ...(created && { gate: created.gate }),

@@ -16,7 +16,7 @@ import { type HostFd, StageGone, type Wire } from '../stage/stage.ts';
 import { failed, rawSyscall, shim, syscall } from './syscall.ts';
 
 export class SocketWire implements Wire {
-  private readonly socket: HostFd;
+  private socket: HostFd;
   private readonly pageFd: HostFd;
   private readonly packet = Buffer.alloc(FRAGMENT_SIZE);
 
@@ -72,6 +72,18 @@ export class SocketWire implements Wire {
       // A packet of one byte only carries a descriptor; the reply comes after it.
       if (length >= sizes.reply && dataView(this.packet).getUint32(0, true) === PROTOCOL_MAGIC)
         return { reply: Buffer.from(this.packet.subarray(0, length)), received };
+    }
+  }
+
+  branch(fork: (end: HostFd) => number): number {
+    const [ours, theirs] = socketPair();
+    let unused = ours;
+    try {
+      const pid = fork(theirs);
+      [unused, this.socket] = [this.socket, ours];
+      return pid;
+    } finally {
+      for (const fd of [theirs, unused]) closeSync(fd); // the child's end is its alone then, so that its closing is seen
     }
   }
 

@@ -16,10 +16,11 @@ import { writeProc } from './proc.ts';
 import { becomeProcess } from './process.ts';
 import { mountRoot } from './rootfs.ts';
 import { lookUpUser } from './user.ts';
+import { enterTimeNamespace, enterUserNamespace } from './user-namespace.ts';
 
 /** Host descriptors that go into the container with it. */
 export interface InitDescriptors {
-  /** Namespaces to join, in the plan's order. */
+  /** Namespaces to join, in the plan's order, and the user namespaces of its idMaps. */
   namespaces: readonly HostFd[];
   /** The sealed init program, if the plan wants one. */
   init?: HostFd;
@@ -29,6 +30,8 @@ export interface InitDescriptors {
   preserved?: readonly HostFd[];
   /** O_PATH descriptor of the FIFO that the container waits at for its start; without it, it starts at once. */
   gate?: HostFd;
+  /** The container's process is a child of the stage's, with this pid. */
+  forked?: (hostPid: number) => void;
 }
 
 /** Tells what the host has to go on with while the last frame is under way: the terminal's master end. */
@@ -54,27 +57,19 @@ export function initContainer(
   const [init] = stage.receive_fds(descriptors.init === undefined ? [] : [descriptors.init]);
   const [fifo] = stage.receive_fds(descriptors.gate === undefined ? [] : [descriptors.gate]);
   const preserved = stage.receive_fds(descriptors.preserved ?? []);
-  const gate = fifo && {
-    fifo,
-    descriptors: stage.openat2(k.AT_FDCWD, '/proc/self/fd', k.O_PATH | k.O_DIRECTORY, 0),
-  };
 
   stage.step({
     id: 'namespaces.join',
     why: 'namespaces that belong to somebody else are entered, their types were checked before',
     see: ['setns(2)', 'config-linux.md: Namespaces'],
   });
-  for (const [i, { flag }] of plan.namespaces.join.entries()) if (flag !== k.CLONE_NEWPID) stage.setns(fds[i]!, flag);
+  const { join, user, timeOffsets } = plan.namespaces;
+  const idMaps = fds.slice(join.length);
+  for (const [i, { flag }] of join.entries())
+    if (flag !== k.CLONE_NEWUSER && (flag !== k.CLONE_NEWPID || user)) stage.setns(fds[i]!, flag);
+  if (timeOffsets !== undefined) enterTimeNamespace(stage, timeOffsets);
 
-  stage.step({
-    id: 'namespaces.cgroup',
-    why: 'the cgroup namespace takes the cgroup that the process is in as its root: the process was born in its own',
-    without: '/proc/self/cgroup and /sys/fs/cgroup show the host’s whole tree',
-    see: ['cgroup_namespaces(7)'],
-  });
-  if (plan.namespaces.newCgroup) stage.unshare(k.CLONE_NEWCGROUP);
-
-  const binds = openBinds(stage, plan.mounts);
+  const binds = openBinds(stage, plan.mounts, idMaps);
 
   stage.step({
     id: 'mounts.propagation',
@@ -84,9 +79,26 @@ export function initContainer(
   });
   stage.mount('', '/', null, k.MS_SLAVE | k.MS_REC, null);
 
-  const root = mountRoot(stage, plan.root);
+  const mountedRoot = mountRoot(stage, plan.root, idMaps[0]);
+  const joined = fds[join.findIndex(({ flag }) => flag === k.CLONE_NEWUSER)];
+  const { root, nodes } = user
+    ? enterUserNamespace(stage, plan, mountedRoot, joined ?? idMaps[0]!, descriptors.forked!)
+    : { root: mountedRoot };
+  const gate = fifo && {
+    fifo,
+    descriptors: stage.openat2(k.AT_FDCWD, '/proc/self/fd', k.O_PATH | k.O_DIRECTORY, 0),
+  };
+
+  stage.step({
+    id: 'namespaces.cgroup',
+    why: 'the cgroup namespace takes the cgroup that the process is in as its root: the process was born in its own',
+    without: '/proc/self/cgroup and /sys/fs/cgroup show the host’s whole tree',
+    see: ['cgroup_namespaces(7)'],
+  });
+  if (plan.namespaces.newCgroup) stage.unshare(k.CLONE_NEWCGROUP);
+
   for (const mount of plan.mounts) attachMount(stage, root, mount, binds);
-  const nullDevice = makeDevices(stage, root, plan.devices);
+  const nullDevice = makeDevices(stage, root, plan.devices, nodes);
   const terminal = plan.terminal && openTerminal(stage, root, plan.terminal);
   if (terminal) mountConsole(stage, root, terminal);
   if (mounted) {
@@ -98,8 +110,8 @@ export function initContainer(
     stage.flush();
     mounted();
   }
-  const user = lookUpUser(stage, root, plan.process.user);
-  writeProc(stage, plan.sysctls, plan.process);
+  const identity = lookUpUser(stage, root, plan.process.user);
+  writeProc(stage, plan.sysctls, user ? {} : plan.process);
   maskPaths(stage, root, plan.maskedPaths, nullDevice);
   protectPaths(stage, root, plan.readonlyPaths);
   pivotRoot(stage, root);
@@ -130,10 +142,20 @@ export function initContainer(
   if (plan.root.readonly) stage.mount_setattr(root, { set: k.MOUNT_ATTR_RDONLY });
   if (plan.root.propagation) stage.mount('', '/', null, plan.root.propagation, null);
 
-  const command = findCommand(stage, plan.process, user);
+  const command = findCommand(stage, plan.process, identity);
   becomeProcess(
     stage,
-    { plan: plan.process, user, command, terminal, init, pipes: descriptors.pipes, preserved, gate, outlives: false },
+    {
+      plan: plan.process,
+      user: identity,
+      command,
+      terminal,
+      init,
+      pipes: descriptors.pipes,
+      preserved,
+      gate,
+      outlives: false,
+    },
     () => {
       ready(terminal?.master);
     },

@@ -16,8 +16,13 @@ const links: readonly (readonly [name: string, target: string])[] = [
   ['ptmx', 'pts/ptmx'],
 ];
 
-/** Returns a descriptor of the container's /dev/null, proven to be character device 1:3. */
-export function makeDevices(stage: Stage, root: StageFd, devices: readonly DevicePlan[]): StageFd {
+/** `nodes`: the devices, made already. Returns a descriptor of the container's /dev/null, proven to be character device 1:3. */
+export function makeDevices(
+  stage: Stage,
+  root: StageFd,
+  devices: readonly DevicePlan[],
+  nodes?: readonly StageFd[],
+): StageFd {
   stage.step({
     id: 'devices',
     why: 'the devices every program relies on; the host’s others are not there',
@@ -29,7 +34,8 @@ export function makeDevices(stage: Stage, root: StageFd, devices: readonly Devic
         : undefined,
   });
   const dev = ensureTarget(stage, root, '/dev', 'directory', NO_LINKS);
-  for (const device of devices) makeDevice(stage, root, dev, device);
+  if (nodes) for (const [i, { path }] of devices.entries()) bindDevice(stage, root, path, nodes[i]!);
+  else for (const device of devices) makeDevice(stage, root, dev, device);
   for (const [name, target] of links) stage.symlinkat(target, dev, name);
   stage.close(dev);
   return openNullDevice(stage, root);
@@ -43,6 +49,12 @@ function makeDevice(stage: Stage, root: StageFd, dev: StageFd, device: DevicePla
   stage.mknodat(folder, name, device.mode, makedev(device.major, device.minor), ['EEXIST']);
   if (device.uid !== 0 || device.gid !== 0) stage.fchownat(folder, name, device.uid, device.gid);
   if (!inDev) stage.close(folder);
+}
+
+function bindDevice(stage: Stage, root: StageFd, path: string, node: StageFd): void {
+  const target = ensureTarget(stage, root, path, 'file', NO_LINKS);
+  stage.move_mount(node, target);
+  for (const fd of [node, target]) stage.close(fd);
 }
 
 /** What masks cover files with. An image whose /dev/null leads elsewhere is refused (CVE-2025-31133). */

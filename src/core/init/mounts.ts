@@ -12,7 +12,11 @@ interface OpenBind {
 }
 
 /** Detached copies of the bind sources, by plan. A source that is not there is an error: none is ever created (E4). */
-export function openBinds(stage: Stage, mounts: readonly MountPlan[]): Map<MountPlan, OpenBind> {
+export function openBinds(
+  stage: Stage,
+  mounts: readonly MountPlan[],
+  idMaps: readonly StageFd[],
+): Map<MountPlan, OpenBind> {
   const binds = mounts.filter((mount) => mount.kind === 'bind');
   const trees = binds.map((bind) => {
     stage.step({
@@ -21,7 +25,7 @@ export function openBinds(stage: Stage, mounts: readonly MountPlan[]): Map<Mount
       see: ['open_tree(2)', 'mount_namespaces(7)'],
       explain: (error) => sourceError(bind, error),
     });
-    return openBind(stage, bind);
+    return openBind(stage, bind, idMaps);
   });
   const statuses = stage.statx_all(trees);
   return new Map(binds.map((bind, i) => [bind, { tree: trees[i]!, directory: isDirectory(statuses[i]) }]));
@@ -29,10 +33,12 @@ export function openBinds(stage: Stage, mounts: readonly MountPlan[]): Map<Mount
 
 const isDirectory = (status: FileStatus | undefined): boolean => ((status?.mode ?? 0) & k.S_IFMT) === k.S_IFDIR;
 
-function openBind(stage: Stage, bind: BindPlan): StageFd {
+function openBind(stage: Stage, bind: BindPlan, idMaps: readonly StageFd[]): StageFd {
   const tree = stage.open_tree(k.AT_FDCWD, bind.source, k.OPEN_TREE_CLONE | (bind.recursive ? k.AT_RECURSIVE : 0));
   if (bind.set || bind.clear)
     stage.mount_setattr(tree, { set: bind.set, clear: bind.clear, recursive: bind.attributesRecursive });
+  if (bind.idMap !== undefined)
+    stage.mount_setattr(tree, { idMap: idMaps[bind.idMap]!, recursive: bind.idMapRecursive === true });
   const recursive = bind.propagationRecursive || !bind.propagation;
   stage.mount_setattr(tree, { propagation: bind.propagation || k.MS_PRIVATE, recursive });
   return tree;
@@ -133,6 +139,7 @@ function targetError(mount: MountPlan, error: SyscallError): ContainerError {
     return new ContainerError(`${mount.target} in the container is, or leads through, a symbolic link: refused`, at);
   const reasons: Record<string, string> = {
     ENOENT: 'a link on the way leads nowhere',
+    EACCES: 'the container’s root may not write there',
     ENOTDIR: 'a file is in the way',
     EROFS: 'the file system it would lie in is read-only',
   };

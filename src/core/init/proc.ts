@@ -20,7 +20,7 @@ function writeFile(stage: Stage, proc: StageFd, path: string, value: string): vo
   stage.close(fd);
 }
 
-export function writeProc(stage: Stage, sysctls: Plan['sysctls'], process: ProcessPlan): void {
+export function writeProc(stage: Stage, sysctls: Plan['sysctls'], process: Partial<ProcessPlan>): void {
   const { oomScoreAdj, labels = [] } = process;
   if (sysctls.length === 0 && oomScoreAdj === undefined && labels.length === 0) return;
   stage.step({

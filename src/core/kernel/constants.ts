@@ -11,6 +11,7 @@ export const CLONE_NEWUSER = 0x10000000;
 export const CLONE_NEWPID = 0x20000000;
 export const CLONE_NEWNET = 0x40000000;
 export const CLONE_NEWTIME = 0x80;
+export const CLONE_PARENT = 0x8000;
 
 // mount(2)
 export const MS_BIND = 0x1000;
@@ -42,6 +43,7 @@ export const MOUNT_ATTR_RELATIME = 0;
 export const MOUNT_ATTR_NOATIME = 0x10;
 export const MOUNT_ATTR_STRICTATIME = 0x20;
 export const MOUNT_ATTR_NODIRATIME = 0x80;
+export const MOUNT_ATTR_IDMAP = 0x100000;
 export const MOUNT_ATTR_NOSYMFOLLOW = 0x200000;
 
 // openat(2), openat2(2) and the other *at calls

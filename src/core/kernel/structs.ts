@@ -25,6 +25,11 @@ export function mountAttr(attrSet: number, attrClr: number, propagation: number,
   });
 }
 
+/** struct clone_args, its first version of 64 bytes: flags only, so no exit_signal. Source: clone(2). */
+export function cloneArgs(flags: number): Uint8Array {
+  return struct(64, (view) => view.setBigUint64(0, BigInt(flags), true)); // flags
+}
+
 /** struct rlimit64 { u64 rlim_cur, rlim_max }; -1 is RLIM_INFINITY. Source: prlimit64(2). */
 export function rlimit64(soft: number, hard: number): Uint8Array {
   return struct(16, (view) => {
@@ -72,24 +77,6 @@ export function winsize(rows: number, columns: number): Uint8Array {
     view.setUint16(0, rows, true); // ws_row
     view.setUint16(2, columns, true); // ws_col
   });
-}
-
-/** sizeof(struct termios) of the kernel: four 32-bit words of flags, c_line, c_cc[19]. Source: asm-generic/termbits.h. */
-export const TERMIOS_SIZE = 36;
-
-/** The settings with everything switched off that the terminal would do to the bytes: cfmakeraw(3). */
-export function rawTermios(settings: Uint8Array): Uint8Array {
-  const raw = Uint8Array.from(settings);
-  const view = new DataView(raw.buffer);
-  const change = (offset: number, clear: number, set = 0) =>
-    view.setUint32(offset, ((view.getUint32(offset, true) & ~clear) | set) >>> 0, true);
-  change(0, 0o2753); // c_iflag: IGNBRK, BRKINT, PARMRK, ISTRIP, INLCR, IGNCR, ICRNL, IXON
-  change(4, 0o1); // c_oflag: OPOST
-  change(8, 0o460, 0o60); // c_cflag: CSIZE and PARENB away, CS8
-  change(12, 0o100113); // c_lflag: ISIG, ICANON, ECHO, ECHONL, IEXTEN
-  raw[17 + 5] = 0; // c_cc[VTIME]
-  raw[17 + 6] = 1; // c_cc[VMIN]
-  return raw;
 }
 
 /** struct msghdr for sendmsg(2): the pointers (msg_iov at 16, msg_control at 32) are the frame's business. */

@@ -47,6 +47,8 @@ export const capabilityNames = [
 ] as const;
 
 export const CAP_SYS_ADMIN = 21;
+/** What a process has in a user namespace that it enters. */
+export const allCapabilities = (1n << BigInt(capabilityNames.length)) - 1n;
 
 /** Throws ContainerError with the JSON pointer of the list for a name that the kernel's list does not have. */
 export function capabilitySet(names: readonly string[] = [], specPointer?: string): bigint {

@@ -5,11 +5,12 @@
 import * as k from '../kernel/constants.ts';
 import { ContainerError } from '../kernel/error.ts';
 import type { Capabilities, Device, Linux, NamespaceType, Process, Spec } from '../spec/types.ts';
-import { capabilitiesIn, capabilitySet } from './capabilities.ts';
+import { allCapabilities, capabilitiesIn, capabilitySet } from './capabilities.ts';
 import { planCgroup } from './cgroup.ts';
 import { planMount, propagationOf } from './mounts.ts';
-import type { DevicePlan, ExecPlan, NamespacePlan, Plan, ProcessPlan, RootPlan, UserPlan } from './plan.ts';
+import type { DevicePlan, ExecPlan, IdMaps, NamespacePlan, Plan, ProcessPlan, RootPlan, UserPlan } from './plan.ts';
 import { planRlimits } from './rlimits.ts';
+import { hostId, newUserMaps } from './user-namespace.ts';
 
 /** What planning needs to know of the host. */
 export interface HostFacts {
@@ -34,7 +35,8 @@ export interface PlanInput {
   cgroupPath: string;
 }
 
-const cloneFlags: Record<NamespaceType, number> = {
+/** CLONE_NEW* by OCI's names. */
+export const namespaceFlags: Record<NamespaceType, number> = {
   mount: k.CLONE_NEWNS,
   pid: k.CLONE_NEWPID,
   uts: k.CLONE_NEWUTS,
@@ -48,23 +50,26 @@ const cloneFlags: Record<NamespaceType, number> = {
 export function planContainer(input: PlanInput, facts: HostFacts): Plan {
   const { spec } = input;
   const linux = spec.linux ?? {};
-  const namespaces = planNamespaces(linux);
+  const maps = newUserMaps(linux);
+  const idMaps = maps ? [maps] : [];
+  const namespaces = planNamespaces(linux, maps);
   const isNew = (type: NamespaceType) => linux.namespaces?.some((n) => n.type === type && !n.path) ?? false;
   const plan: Plan = {
     id: input.id,
     namespaces,
+    idMaps,
     root: {
       ...input.root,
       readonly: spec.root?.readonly ?? false,
       propagation: propagationOf(linux.rootfsPropagation),
     },
-    mounts: (spec.mounts ?? []).map(planMount),
-    devices: [...defaultDevices, ...(linux.devices ?? []).map(planDevice)],
+    mounts: (spec.mounts ?? []).map((mount, i) => planMount(mount, i, idMaps)),
+    devices: [...defaultDevices, ...(linux.devices ?? []).map(planDevice)].map((device) => ownedIn(maps, device)),
     maskedPaths: linux.maskedPaths ?? [],
     readonlyPaths: linux.readonlyPaths ?? [],
     sysctls: Object.entries(linux.sysctl ?? {}).map(([key, value]) => ({ path: key.replaceAll('.', '/'), value })),
     loopback: isNew('network'),
-    process: planProcess(spec.process, input, facts),
+    process: planProcess(spec.process, input, namespaces.user ? { permittedCapabilities: allCapabilities } : facts),
     cgroup: planCgroup(input.cgroupPath, linux.resources ?? {}),
   };
   if (spec.hostname !== undefined) plan.hostname = spec.hostname;
@@ -83,24 +88,45 @@ export function planExec(
   return process.terminal ? { ...plan, terminal: input.terminal ?? { rows: 0, columns: 0 } } : plan;
 }
 
-function planNamespaces(linux: Linux): NamespacePlan {
+/** Device nodes are made on the host's side, with the host's ids. */
+function ownedIn(maps: IdMaps | undefined, device: DevicePlan): DevicePlan {
+  return maps
+    ? { ...device, uid: hostId(maps.uid, device.uid) ?? -1, gid: hostId(maps.gid, device.gid) ?? -1 }
+    : device;
+}
+
+/** Source: time_namespaces(7). */
+function offsetLines({ timeOffsets = {} }: Linux): string {
+  const lines = Object.entries(timeOffsets).map(
+    ([clock, { secs = 0, nanosecs = 0 }]) => `${clock} ${secs} ${nanosecs}\n`,
+  );
+  return lines.join('');
+}
+
+function planNamespaces(linux: Linux, maps: IdMaps | undefined): NamespacePlan {
   let clone = 0;
   const join: { type: string; flag: number; path: string; specPointer: string }[] = [];
   for (const [index, { type, path }] of (linux.namespaces ?? []).entries()) {
     const specPointer = `/linux/namespaces/${index}`;
-    if (!Object.hasOwn(cloneFlags, type))
-      throw new ContainerError(`unknown namespace ${type}; known are ${Object.keys(cloneFlags).join(', ')}`, {
+    if (!Object.hasOwn(namespaceFlags, type))
+      throw new ContainerError(`unknown namespace ${type}; known are ${Object.keys(namespaceFlags).join(', ')}`, {
         specPointer: `${specPointer}/type`,
       });
-    const flag = cloneFlags[type];
-    if (type === 'user' || type === 'time')
-      throw new ContainerError(`a ${type} namespace is not there yet`, { specPointer: `${specPointer}/type` });
+    const flag = namespaceFlags[type];
     if (path) join.push({ type, flag, path, specPointer: `${specPointer}/path` });
     else clone |= flag;
   }
   if (!(clone & k.CLONE_NEWNS))
     throw new ContainerError('a container needs a mount namespace of its own', { specPointer: '/linux/namespaces' });
-  return { clone: clone & ~k.CLONE_NEWCGROUP, newCgroup: (clone & k.CLONE_NEWCGROUP) !== 0, join };
+  const root = maps && { uid: hostId(maps.uid, 0)!, gid: hostId(maps.gid, 0)! };
+  const inUser = maps || join.some(({ flag }) => flag === k.CLONE_NEWUSER);
+  return {
+    clone: clone & ~(k.CLONE_NEWCGROUP | k.CLONE_NEWUSER | k.CLONE_NEWTIME),
+    newCgroup: (clone & k.CLONE_NEWCGROUP) !== 0,
+    join,
+    ...(inUser && { user: root ? { root } : {} }),
+    ...(clone & k.CLONE_NEWTIME && { timeOffsets: offsetLines(linux) }),
+  };
 }
 
 const characterDevice = (path: string, major: number, minor: number): DevicePlan => ({

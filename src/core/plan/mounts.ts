@@ -2,7 +2,7 @@
 import * as k from '../kernel/constants.ts';
 import { ContainerError } from '../kernel/error.ts';
 import type { Mount } from '../spec/types.ts';
-import type { MountPlan } from './plan.ts';
+import type { IdMaps, MountPlan } from './plan.ts';
 
 const attributes: Record<string, { set?: number; clear?: number } | undefined> = {
   __proto__: null as never, // so that "constructor" is no option
@@ -56,6 +56,7 @@ interface Options {
   propagation: number;
   propagationRecursive: boolean;
   parameters: [string, string | null][];
+  idMap?: 'idmap' | 'ridmap';
 }
 
 export function parseMountOptions(options: readonly string[]): Options {
@@ -80,7 +81,8 @@ export function parseMountOptions(options: readonly string[]): Options {
     } else if (propagations[name]) {
       parsed.propagation = propagations[name];
       parsed.propagationRecursive = name !== option;
-    } else if (!meaningless.has(option)) {
+    } else if (option === 'idmap' || option === 'ridmap') parsed.idMap = option;
+    else if (!meaningless.has(option)) {
       const equals = option.indexOf('=');
       parsed.parameters.push(equals < 0 ? [option, null] : [option.slice(0, equals), option.slice(equals + 1)]);
     }
@@ -113,11 +115,11 @@ function checkDestination(target: string, specPointer: string): void {
   });
 }
 
-/** Throws ContainerError with the JSON pointer for what the kernel could not be told. */
-export function planMount(mount: Mount, index: number): MountPlan {
+/** Throws ContainerError with the JSON pointer for what the kernel could not be told. Maps of a mount's own go to `idMaps`. */
+export function planMount(mount: Mount, index: number, idMaps: IdMaps[] = []): MountPlan {
   const specPointer = `/mounts/${index}`;
   const options = mount.options ?? [];
-  const { parameters, ...parsed } = parseMountOptions(options);
+  const { parameters, idMap, ...parsed } = parseMountOptions(options);
   const parts = mount.destination.split('/').filter((part) => part !== '' && part !== '.');
   const target = `/${parts.join('/')}`;
   if (parts.includes('..'))
@@ -149,7 +151,11 @@ export function planMount(mount: Mount, index: number): MountPlan {
     throw new ContainerError(`the source of the bind mount on ${target} must be an absolute path`, {
       specPointer: `${specPointer}/source`,
     });
-  return { kind: 'bind', target, source: mount.source, recursive: options.includes('rbind'), ...parsed, specPointer };
+  const { uidMappings: uid, gidMappings: gid } = mount;
+  const own = uid && gid && idMaps.push({ uid, gid }) - 1;
+  const mapped = (idMap || own !== undefined) && { idMap: own ?? 0, idMapRecursive: idMap === 'ridmap' };
+  const recursive = options.includes('rbind');
+  return { kind: 'bind', target, source: mount.source, recursive, ...parsed, ...mapped, specPointer };
 }
 
 export function propagationOf(name: string | undefined): number {

@@ -3,9 +3,13 @@
  * spec and facts about the host by plan/container.ts, without any I/O, and never changed afterwards.
  */
 
+import type { IdMapping } from '../spec/types.ts';
+
 export interface Plan {
   id: string;
   namespaces: NamespacePlan;
+  /** Each becomes a user namespace; the container's own is the first. */
+  idMaps: readonly IdMaps[];
   root: RootPlan;
   mounts: readonly MountPlan[];
   devices: readonly DevicePlan[];
@@ -31,6 +35,16 @@ export interface NamespacePlan {
   newCgroup: boolean;
   /** Namespaces of others, by path on the host. */
   join: readonly { type: string; flag: number; path: string; specPointer: string }[];
+  /** A user namespace, new with the first of the plan's idMaps, or among those to join; who its root is outside, if known. */
+  user?: { root?: { uid: number; gid: number } };
+  /** A new time namespace: what is written to timens_offsets. */
+  timeOffsets?: string;
+}
+
+/** From ids inside to those outside. */
+export interface IdMaps {
+  uid: readonly IdMapping[];
+  gid: readonly IdMapping[];
 }
 
 export interface RootPlan {
@@ -43,6 +57,8 @@ export interface RootPlan {
         upper: string;
         work: string;
         volatile: boolean;
+        /** The layers are shown with the owners of the container's user namespace. */
+        idMapped?: boolean;
       }
     | { kind: 'directory'; path: string };
   /** Where on the host the root is mounted before pivot_root. */
@@ -79,6 +95,9 @@ export interface BindPlan {
   attributesRecursive: boolean;
   propagation: number;
   propagationRecursive: boolean;
+  /** Which of the plan's idMaps its files are seen through. */
+  idMap?: number;
+  idMapRecursive?: boolean;
   specPointer: string;
 }
 

@@ -93,6 +93,9 @@ export interface Mount {
   type?: string;
   source?: string;
   options?: string[];
+  /** From ids of the source to ids of the host that the mount shows. */
+  uidMappings?: IdMapping[];
+  gidMappings?: IdMapping[];
 }
 
 export type NamespaceType = 'pid' | 'network' | 'mount' | 'ipc' | 'uts' | 'user' | 'cgroup' | 'time';
@@ -123,6 +126,8 @@ export interface Linux {
   namespaces?: Namespace[];
   uidMappings?: IdMapping[];
   gidMappings?: IdMapping[];
+  /** By clock, `monotonic` or `boottime`. */
+  timeOffsets?: Record<string, { secs?: number; nanosecs?: number }>;
   devices?: Device[];
   cgroupsPath?: string;
   resources?: Resources;

@@ -55,6 +55,8 @@ export interface Wire {
   exchange(frame: Buffer, descriptors: readonly HostFd[]): { reply: Buffer; received: HostFd[] } | undefined;
   /** What the stage was doing when it could last say so. */
   page(): StagePage;
+  /** Leads to a child of the stage's from now on: `fork` is given the child's end of a new way, and returns its pid, as this does. */
+  branch(fork: (end: HostFd) => number): number;
   /** Sends a frame whose reply nobody will wait for. */
   send(frame: Buffer, descriptors: readonly HostFd[]): void;
 }
@@ -121,6 +123,7 @@ export class Stage {
   private frames = 0;
   private readonly wire: Wire;
   private queue: QueuedCall[] = [];
+  private socket = new StageFd(STAGE_SOCKET_FD);
   private current: Step = noStep;
   private held = false;
   private attended = true;
@@ -349,9 +352,10 @@ export class Stage {
   /** int mount_setattr(int fd, "", unsigned int flags, struct mount_attr *attr, size_t size); mount_setattr(2). EPERM: a locked flag. */
   mount_setattr(
     fd: StageFd,
-    attributes: { set?: number; clear?: number; propagation?: number; recursive?: boolean },
+    attributes: { set?: number; clear?: number; propagation?: number; recursive?: boolean; idMap?: StageFd },
   ): void {
-    const attr = structs.mountAttr(attributes.set ?? 0, attributes.clear ?? 0, attributes.propagation ?? 0, 0);
+    const { set = 0, clear = 0, propagation = 0, idMap } = attributes;
+    const attr = structs.mountAttr(idMap ? set | k.MOUNT_ATTR_IDMAP : set, clear, propagation, idMap?.number ?? 0);
     this.post('mount_setattr', [
       fd,
       '',
@@ -498,7 +502,7 @@ export class Stage {
       { at: 16, to: iov },
       { at: 32, to: control },
     ];
-    this.call('sendmsg', [STAGE_SOCKET_FD, { struct: structs.msghdr(1, control.length), pointers }, 0]);
+    this.call('sendmsg', [this.socket, { struct: structs.msghdr(1, control.length), pointers }, 0]);
     return this.received.at(-1)!;
   }
 
@@ -507,14 +511,35 @@ export class Stage {
    * the way first, by fcntl(F_DUPFD_CLOEXEC), and the stage is told with a call that succeeds where to go on.
    */
   place_fds(fds: readonly StageFd[]): void {
-    const [socket, ...copies] = [new StageFd(STAGE_SOCKET_FD), ...fds].map((fd) =>
+    const [socket, ...copies] = [this.socket, ...fds].map((fd) =>
       this.open('fcntl', [fd, k.F_DUPFD_CLOEXEC, FIRST_FREE_FD]),
     );
-    this.flush();
-    this.post('prctl', [k.PR_SET_DUMPABLE, 0, 0, 0, 0]);
-    this.queue.at(-1)!.serveFd = socket!.number!;
-    this.flush();
+    this.serveOn(socket!);
     for (const [i, copy] of copies.entries()) this.dup3(copy, STAGE_SOCKET_FD + i);
+  }
+
+  /** The answer to a call that returns 0 comes over `fd` already, and so does all that follows. */
+  private serveOn(
+    fd: StageFd,
+    name: SyscallName = 'prctl',
+    args: StageArg[] = [k.PR_SET_DUMPABLE, 0, 0, 0, 0],
+  ): number {
+    this.flush();
+    const serveFd = fd.number!;
+    this.queue.push({ name, args, tolerated: [], fd: undefined, step: this.current, serveFd });
+    return this.flush().at(-1)!.result;
+  }
+
+  /**
+   * long clone3(struct clone_args *args, size_t size), with CLONE_PARENT; clone(2). From here on the calls are the child's: a sibling
+   * of the stage's, with its descriptors. Returns the child's pid. EPERM: no capabilities in the user namespace. ENOSPC: namespaces(7), limits.
+   */
+  fork(flags: number): number {
+    const args = structs.cloneArgs(flags | k.CLONE_PARENT);
+    return this.wire.branch((end) => {
+      this.socket = this.receive_fds([end])[0]!;
+      return this.serveOn(this.socket, 'clone3', [args, args.length]);
+    });
   }
 
   // --- network
@@ -606,6 +631,13 @@ export class Stage {
   /** int personality(unsigned long persona); personality(2). */
   personality(persona: number): void {
     this.post('personality', [persona]);
+  }
+
+  /** prlimit64(2), the hard limit alone, and only upwards. EPERM without CAP_SYS_RESOURCE of the host. */
+  raise_hard_limit(resource: number, hard: number): void {
+    const { out } = this.call('prlimit64', [0, resource, null, { out: 16 }]);
+    const [soft, present] = [out.readBigInt64LE(0), out.readBigUInt64LE(8)];
+    if (BigInt.asUintN(64, BigInt(hard)) > present) this.prlimit64(resource, Number(soft), hard);
   }
 
   /** pid_t setsid(void); setsid(2). EPERM (already a leader) is tolerated. */

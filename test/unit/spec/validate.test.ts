@@ -71,6 +71,12 @@ test.each([
   ['/linux/resources/rdma', { 'a b': { hcaHandles: 1 } }],
   ['/linux/resources/rdma', { mlx5_0: { hcaHandles: -1 } }],
   ['/linux/resources/unified', { 'memory.high': 1 }],
+  ['/linux/uidMappings', [{ containerID: 0, hostID: 1, size: 0 }]],
+  ['/linux/gidMappings', [{ containerID: 0, hostID: 2 ** 32 - 1, size: 1 }]],
+  ['/linux/uidMappings', [{ containerID: 0, size: 1 }]],
+  ['/mounts/0/uidMappings', { containerID: 0 }],
+  ['/linux/timeOffsets', { boottime: { nanosecs: 1e9 } }],
+  ['/linux/timeOffsets', { monotonic: 5 }],
   ['/linux/seccomp', { syscalls: [] }],
   ['/linux/seccomp', { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [{ names: [], action: 'x' }] }],
 ])('%s = %j is a fault of that field', (pointer, value) => {
@@ -80,15 +86,13 @@ test.each([
   expect(faults[0]!.problem).toMatch(/allowed is|must be/);
 });
 
-test.each([
-  ['/linux/uidMappings', [{ containerID: 0, hostID: 1, size: 1 }]],
-  ['/linux/timeOffsets', { boottime: { secs: 1 } }],
-  ['/linux/intelRdt', { closID: 'x' }],
-  ['/mounts/0/uidMappings', [{ containerID: 0, hostID: 1, size: 1 }]],
-])('%s is refused, not dropped: it is not there yet', (pointer, value) => {
-  const { faults } = validateSpec(withField(pointer, value));
-  expect(faults).toEqual([{ pointer, problem: expect.stringContaining('not there yet') }]);
-});
+test.each([['/linux/intelRdt', { closID: 'x' }]])(
+  '%s is refused, not dropped: it is not there yet',
+  (pointer, value) => {
+    const { faults } = validateSpec(withField(pointer, value));
+    expect(faults).toEqual([{ pointer, problem: expect.stringContaining('not there yet') }]);
+  },
+);
 
 test.each([
   ['/hooks', { prestart: [], poststop: [] }],
@@ -159,13 +163,12 @@ test.each([null, 5, 'text', []])('%j is no configuration', (value) => {
 
 const folder = '../shared/data/configs';
 describe('configurations that clients generated', needs({ file: folder }), () => {
-  const later = ['/linux/uidMappings', '/linux/gidMappings'];
   const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.config.json')) : [];
   test.each(names)('%s has nothing wrong but what is not there yet', (name) => {
     const text = readFileSync(`${folder}/${name}`, 'utf8');
     const spec = JSON.parse(text, (_key, value) => (value === null ? undefined : value));
     const { faults, unknown } = validateSpec(spec);
-    expect(faults.filter(({ pointer }) => !later.includes(pointer))).toEqual([]);
+    expect(faults).toEqual([]);
     expect(unknown).toEqual([]);
   });
 });

@@ -17,6 +17,8 @@ function plan(spec: Partial<Spec> & { linux?: Linux } = {}, input: Partial<PlanI
 const refuses = (act: () => unknown, message: string, specPointer: string) =>
   expect(act).toThrow(expect.objectContaining({ message, specPointer }));
 
+const only = (clone: number) => ({ clone, newCgroup: false, join: [] });
+
 describe('namespaces', () => {
   test('new ones are clone flags; the cgroup namespace waits until the process is in its cgroup', () => {
     const types = ['pid', 'network', 'mount', 'ipc', 'uts', 'cgroup'] as const;
@@ -34,9 +36,75 @@ describe('namespaces', () => {
     expect(loopback).toBe(false);
   });
 
-  test.each(['user', 'time'] as const)('a %s namespace is refused', (type) => {
-    const namespaces = [{ type: 'mount' as const }, { type }];
-    refuses(() => plan({ linux: { namespaces } }), `a ${type} namespace is not there yet`, '/linux/namespaces/1/type');
+  const map = [{ containerID: 0, hostID: 100000, size: 1000 }];
+
+  test('a user namespace is made before the others, and is no clone flag; devices are made with the host’s ids', () => {
+    const namespaces = [{ type: 'mount' as const }, { type: 'user' as const }];
+    const made = plan({ linux: { namespaces, uidMappings: map, gidMappings: map } });
+    expect(made.namespaces).toEqual({
+      ...only(k.CLONE_NEWNS),
+      user: { root: { uid: 100000, gid: 100000 } },
+    });
+    expect(made.idMaps).toEqual([{ uid: map, gid: map }]);
+    expect(made.devices[0]).toMatchObject({ path: '/dev/null', uid: 100000, gid: 100000 });
+  });
+
+  test('one that is joined brings its own maps', () => {
+    const namespaces = [{ type: 'mount' as const }, { type: 'user' as const, path: '/proc/7/ns/user' }];
+    const made = plan({ linux: { namespaces, uidMappings: map, gidMappings: map } });
+    expect(made.namespaces.user).toEqual({});
+    expect(made.namespaces.join).toHaveLength(1);
+    expect(made.idMaps).toEqual([]);
+  });
+
+  test('a process has all capabilities in a user namespace, also those that the runtime lacks', () => {
+    const namespaces = [{ type: 'mount' as const }, { type: 'user' as const }];
+    const linux = { namespaces, uidMappings: map, gidMappings: map };
+    const capabilities = { effective: ['CAP_SYS_RESOURCE'], permitted: ['CAP_SYS_RESOURCE'] };
+    const process = { user: { uid: 0, gid: 0 }, args: ['sh'], cwd: '/', capabilities };
+    const input = {
+      id: 'c',
+      root: { source: { kind: 'directory' as const, path: '/r' }, target: '/r' },
+      cgroupPath: '/c',
+    };
+    const made = planContainer(
+      { ...input, spec: { ociVersion: '1.3.0', process, linux } },
+      { permittedCapabilities: 0n },
+    );
+    expect(made.process.capabilities.effective).toBe(1n << 24n);
+  });
+
+  test('a time namespace is no clone flag, its offsets are lines', () => {
+    const namespaces = [{ type: 'mount' as const }, { type: 'time' as const }];
+    const timeOffsets = { monotonic: { secs: -5 }, boottime: { secs: 7, nanosecs: 8 } };
+    const made = plan({ linux: { namespaces, timeOffsets } });
+    expect(made.namespaces).toEqual({ ...only(k.CLONE_NEWNS), timeOffsets: 'monotonic -5 0\nboottime 7 8\n' });
+  });
+
+  test('idmap takes the container’s maps, a mount with maps of its own those; each becomes a user namespace', () => {
+    const namespaces = [{ type: 'mount' as const }, { type: 'user' as const }];
+    const other = [{ containerID: 0, hostID: 5, size: 9 }];
+    const bind = (changes: object) => ({
+      destination: '/d',
+      type: 'bind',
+      source: '/s',
+      options: ['rbind'],
+      ...changes,
+    });
+    const mounts = [
+      bind({ options: ['rbind', 'idmap'] }),
+      bind({ uidMappings: other, gidMappings: other }),
+      bind({ uidMappings: other, gidMappings: other, options: ['rbind', 'ridmap'] }),
+      bind({}),
+    ];
+    const made = plan({ linux: { namespaces, uidMappings: map, gidMappings: map }, mounts });
+    expect(made.idMaps.map(({ uid }) => uid)).toEqual([map, other, other]);
+    expect(made.mounts.map((m) => m.kind === 'bind' && [m.idMap, m.idMapRecursive])).toEqual([
+      [0, false],
+      [1, false],
+      [2, true],
+      [undefined, undefined],
+    ]);
   });
 
   test.each(['pidd', 'net', 'constructor'])('%s is unknown', (type) => {

@@ -1,14 +1,26 @@
-/** Pipes and window sizes of the host's side. */
-import * as k from '../kernel/constants.ts';
-import { rawTermios, TERMIOS_SIZE, winsize } from '../kernel/structs.ts';
-import type { HostFd } from '../stage/stage.ts';
-import { rawSyscall, syscall } from './syscall.ts';
+/** The caller's terminal: is there one, its size, its raw mode. Host side. */
 
-/** pipe2(O_CLOEXEC | flags); pipe(2). Read end, write end; both owned by the caller. */
-export function pipe(flags = 0): [HostFd, HostFd] {
-  const fds = new Int32Array(2);
-  syscall('pipe2', [fds, k.O_CLOEXEC | flags]);
-  return [fds[0] as HostFd, fds[1] as HostFd];
+import { rawSyscall, syscall } from '../core/host/syscall.ts';
+import * as k from '../core/kernel/constants.ts';
+import { winsize } from '../core/kernel/structs.ts';
+import type { HostFd } from '../core/stage/stage.ts';
+
+/** sizeof(struct termios) of the kernel: four 32-bit words of flags, c_line, c_cc[19]. Source: asm-generic/termbits.h. */
+export const TERMIOS_SIZE = 36;
+
+/** The settings with everything switched off that the terminal would do to the bytes: cfmakeraw(3). */
+export function rawTermios(settings: Uint8Array): Uint8Array {
+  const raw = Uint8Array.from(settings);
+  const view = new DataView(raw.buffer);
+  const change = (offset: number, clear: number, set = 0) =>
+    view.setUint32(offset, ((view.getUint32(offset, true) & ~clear) | set) >>> 0, true);
+  change(0, 0o2753); // c_iflag: IGNBRK, BRKINT, PARMRK, ISTRIP, INLCR, IGNCR, ICRNL, IXON
+  change(4, 0o1); // c_oflag: OPOST
+  change(8, 0o460, 0o60); // c_cflag: CSIZE and PARENB away, CS8
+  change(12, 0o100113); // c_lflag: ISIG, ICANON, ECHO, ECHONL, IEXTEN
+  raw[17 + 5] = 0; // c_cc[VTIME]
+  raw[17 + 6] = 1; // c_cc[VMIN]
+  return raw;
 }
 
 /** isatty(3), by ioctl(TCGETS): node:tty takes 2 ms to load. */
@@ -34,12 +46,6 @@ export function makeRaw(fd: HostFd): () => void {
   return () => {
     rawSyscall('ioctl', fd, k.TCSETS, settings); // EIO if it has hung up
   };
-}
-
-/** Takes O_NONBLOCK away, from everybody who has this open file; fcntl(2). */
-export function setBlocking(fd: HostFd): void {
-  const flags = syscall('fcntl', [fd, k.F_GETFL]);
-  if (flags & k.O_NONBLOCK) syscall('fcntl', [fd, k.F_SETFL, flags & ~k.O_NONBLOCK]);
 }
 
 /** ioctl(TIOCSWINSZ); TIOCSWINSZ(2const). The foreground process at the other end gets SIGWINCH. */
