@@ -74,7 +74,7 @@ export class HostileRegistry {
   private manifest(name: string, response: ServerResponse): void {
     const bytes = this.manifests.get(name);
     if (!bytes) refuse(response, 404, 'MANIFEST_UNKNOWN', 'manifest unknown');
-    else response.setHeader('docker-content-digest', sha256(bytes)).setHeader('content-type', MANIFEST_TYPE).end(bytes);
+    else response.setHeader('docker-content-digest', sha256(bytes)).setHeader('content-type', typeOf(bytes)).end(bytes);
   }
 
   private blob(name: string, { headers, method }: IncomingMessage, response: ServerResponse): void {
@@ -90,6 +90,15 @@ export class HostileRegistry {
   async stop(): Promise<void> {
     this.server.closeAllConnections();
     await new Promise((resolve) => this.server.close(resolve));
+  }
+}
+
+/** What the document calls itself. */
+function typeOf(bytes: Buffer): string {
+  try {
+    return (JSON.parse(bytes.toString()) as { mediaType?: string }).mediaType ?? MANIFEST_TYPE;
+  } catch {
+    return MANIFEST_TYPE;
   }
 }
 

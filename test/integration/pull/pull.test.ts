@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import * as a from '../../support/archives.ts';
 import { needs } from '../../support/need.ts';
+import { Pty } from '../../support/pty.ts';
 import { REGISTRY_NEEDS, Registry, sha256, writeLayout } from '../../support/registry.ts';
 import { Engine } from '../../support/tinyctr.ts';
 
@@ -114,6 +115,19 @@ describe('pull', needs({ root: true, ...REGISTRY_NEEDS }), () => {
     expect(image.manifest.digest).toBe(
       sha256(readFileSync(`${engine.root}/blobs/sha256/${image.manifest.digest.slice(7)}`)),
     );
+  });
+
+  test('at a terminal with less lines than layers: bars that fit, and the same end', async () => {
+    const layers = Array.from({ length: 9 }, (_, i) => a.archive(a.file(`f${i}`, `${i}`.repeat(50_000))));
+    writeLayout(`${folder}/nine`, layers);
+    registry.fill(`oci:${folder}/nine:latest`, 'team/nine:1');
+    const pty = new Pty([...engine.command, 'pull', `${registry.host}/team/nine:1`], { rows: 6, columns: 40 });
+    expect(await pty.ended).toBe(0);
+    const lines = pty.screen.replaceAll(/\x1b\[[0-9]*[AJ]/g, '').split(/\r?\n/);
+    expect(lines.filter((line) => /^[0-9a-f]{12}: |more: /.test(line)).every((line) => line.length < 40)).toBe(true);
+    expect(lines.some((line) => line.startsWith('6 more: 6 pull complete'))).toBe(true);
+    expect(pty.screen).toContain(`Status: Downloaded newer image for ${registry.host}/team/nine:1`);
+    expect(pty.settingsAfter).toBe(pty.settings);
   });
 
   describe('run', () => {
