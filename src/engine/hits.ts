@@ -10,8 +10,8 @@ export interface Hit {
   facts: Record<string, number | string>;
 }
 
-/** Throttling below this is how a limit of CPU time works at all, and not told: half of the periods, of ten or more. */
-const worthTelling = { share: 0.5, periods: 10 };
+/** Throttling below this is how a limit of CPU time works at all, and not told: half of the periods, and a second lost. */
+const worthTelling = { share: 0.5, us: 1_000_000 };
 
 const KILLED = 137;
 
@@ -64,7 +64,7 @@ function cpuHit(folder: string, limit: string, everything: boolean): Hit | undef
     nr_throttled: throttled = 0,
     throttled_usec: us = 0,
   } = readNumbers(`${folder}/cpu.stat`);
-  const told = everything ? throttled > 0 : periods >= worthTelling.periods && throttled > periods * worthTelling.share;
+  const told = everything ? throttled > 0 : us >= worthTelling.us && throttled > periods * worthTelling.share;
   if (!told) return undefined;
   const [quota, period] = limit.split(' ').map(Number) as [number, number];
   return {

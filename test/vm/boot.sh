@@ -4,8 +4,8 @@
 #
 #   test/vm/boot.sh 'bash command'        output and exit code are the command's; 125: the VM panicked, hung or did not come up
 #
-# Environment: VM_CWD (where the command runs; here), VM_TIMEOUT (seconds; 300), VM_MEMORY (MiB; 2048), VM_CPUS (2), VM_ACCEL (QEMU's
-# -accel; software emulation), APPEND (kernel arguments, for instance 'apparmor=1 security=apparmor'), VM_CACHE. Needs setup.sh once.
+# Environment: VM_CWD (where the command runs; here), VM_FILES (a folder for the files that it leaves in /job/files), VM_TIMEOUT (seconds;
+# 300), VM_MEMORY (MiB; 2048), VM_CPUS (2), VM_ACCEL (QEMU's -accel; software emulation), APPEND (kernel arguments, for instance 'apparmor=1 security=apparmor'), VM_CACHE. Needs setup.sh once.
 set -uo pipefail
 [ $# = 1 ] || { echo "usage: test/vm/boot.sh 'bash command'" >&2; exit 2; }
 here=$(dirname "$(readlink -f "$0")")
@@ -25,7 +25,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
-mkdir "$job/share" "$job/root"
+mkdir "$job/share" "$job/share/files" "$job/root"
 install -m 755 "$here/guest/init" "$job/share/init"
 printf '%s\n' "$1" > "$job/share/command"
 echo "$cwd" > "$job/share/cwd"
@@ -70,6 +70,8 @@ wait "$qemu"
 status=$?
 wait "$tail"
 
+# What the guest wants to leave: plain files of /job/files.
+if [ -n "${VM_FILES:-}" ]; then find "$job/share/files" -maxdepth 1 -type f -exec cp {} "$VM_FILES" ';'; fi
 code=$(cat "$job/share/code" 2>/dev/null)
 [ -n "$code" ] && exit "$code"
 if [ "$status" = 124 ]; then reason="no end after $limit s"; else reason="it ended by itself (QEMU's exit status $status)"; fi

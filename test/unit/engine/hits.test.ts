@@ -74,21 +74,21 @@ describe('processes', () => {
 });
 
 describe('processors', () => {
-  const stat = (periods: number, throttled: number) =>
-    cgroup({ 'cpu.stat': `usage_usec 1\nnr_periods ${periods}\nnr_throttled ${throttled}\nthrottled_usec 2900000\n` });
+  const stat = (periods: number, throttled: number, us = 2_900_000) =>
+    cgroup({ 'cpu.stat': `usage_usec 1\nnr_periods ${periods}\nnr_throttled ${throttled}\nthrottled_usec ${us}\n` });
   const half = { 'cpu.max': '50000 100000' };
 
-  it('tells of throttling in more than half of ten or more periods', () => {
+  it('tells of throttling in more than half of the periods that took a second or more', () => {
     stat(62, 58);
     expect(texts(half, 0)).toEqual(['throttled in 58 of 62 periods, 2.9 s in all: limit 0.5 CPUs']);
     stat(62, 31);
     expect(texts(half, 0)).toEqual([]);
-    stat(9, 9);
+    stat(9, 9, 999_999);
     expect(texts(half, 0)).toEqual([]);
   });
 
   it('tells of any with everything', () => {
-    stat(9, 1);
+    stat(9, 1, 10);
     expect(texts(half, 0, true)).toHaveLength(1);
     stat(9, 0);
     expect(texts(half, 0, true)).toEqual([]);

@@ -12,7 +12,11 @@ export const checkout = new URL('../../..', import.meta.url).pathname.replace(/\
 
 /** Runs a program without stdin. `code` is null when it did not start, or when a signal ended it (SIGKILL after TIMEOUT_MS). */
 export function run(command, args) {
-  const child = spawn(command, args, { cwd: checkout, stdio: ['ignore', 'pipe', 'pipe'] });
+  return collect(spawn(command, args, { cwd: checkout, stdio: ['ignore', 'pipe', 'pipe'] }));
+}
+
+/** The same of a child that was started already. */
+export function collect(child) {
   const result = { code: null, signal: null, stdout: '', stderr: '' };
   child.stdout.on('data', (data) => {
     result.stdout += data;
@@ -45,7 +49,7 @@ export function busyboxRootfs() {
   const rootfs = mkdtempSync('/tmp/rootfs-');
   for (const dir of ['bin', 'dev', 'etc', 'proc', 'sys', 'tmp']) mkdirSync(`${rootfs}/${dir}`);
   cpSync(BUSYBOX, `${rootfs}/bin/busybox`);
-  for (const name of ['sh', 'cat', 'dd', 'mkdir', 'mknod', 'mount', 'unshare'])
+  for (const name of ['sh', 'cat', 'dd', 'grep', 'mkdir', 'mknod', 'mount', 'rmdir', 'sleep', 'unshare'])
     symlinkSync('busybox', `${rootfs}/bin/${name}`);
   return rootfs;
 }
