@@ -7,8 +7,10 @@ import { cgroupRoot } from '../core/host/cgroup.ts';
 import { destroy } from '../core/host/child.ts';
 import { syscall } from '../core/host/syscall.ts';
 import { ContainerError } from '../core/kernel/error.ts';
+import { allCapabilities } from '../core/plan/capabilities.ts';
 import { planExec } from '../core/plan/container.ts';
 import type { ExecPlan } from '../core/plan/plan.ts';
+import type { Spec } from '../core/spec/types.ts';
 import { type HostFd, StageGone } from '../core/stage/stage.ts';
 import { exitCode, openStdio, superviseForeground } from '../engine/foreground.ts';
 import { isTerminal, windowSize } from '../engine/terminal.ts';
@@ -82,7 +84,7 @@ interface Planned {
 
 function planFor(globals: Globals, { folder }: Found, args: readonly string[], request: ExecRequest): Planned {
   const spec = frozenSpec(folder);
-  const permitted = permittedCapabilities();
+  const permitted = isInUser(spec) ? allCapabilities : permittedCapabilities();
   const process = processOf(spec.process!, args, request, permitted, reporter(globals));
   const filter = spec.linux?.seccomp && compiledFilter(spec.linux.seccomp, `${globals.root}/.seccomp`);
   const size = process.consoleSize;
@@ -101,11 +103,13 @@ function planFor(globals: Globals, { folder }: Found, args: readonly string[], r
   return { plan, initial: process.execCPUAffinity?.initial };
 }
 
-function targetOf({ state }: Found, below: string | undefined): ExecTarget {
+function targetOf({ state, folder: place }: Found, below: string | undefined): ExecTarget {
+  const spec = frozenSpec(place);
   const pidfd = openProcess(state);
   if (pidfd === undefined) throw stopped();
   const cgroup = cgroupRoot() + state.cgroup;
-  if (below === undefined) return { hostPid: state.pid, pidfd, cgroup };
+  const target = { hostPid: state.pid, pidfd, user: isInUser(spec) ? { root: rootOf(state.pid) } : undefined };
+  if (below === undefined) return { ...target, cgroup };
   const parts = below.split('/').filter((part) => part !== '' && part !== '.');
   const folder = [cgroup, ...parts].join('/');
   if (parts.includes('..') || !statSync(folder, { throwIfNoEntry: false })?.isDirectory())
@@ -114,7 +118,15 @@ function targetOf({ state }: Found, below: string | undefined): ExecTarget {
     });
   if (/^frozen 1$/m.test(readFileSync(`${folder}/cgroup.events`, 'utf8')))
     throw new ContainerError(`--cgroup ${below} is frozen`);
-  return { hostPid: state.pid, pidfd, cgroup: folder };
+  return { ...target, cgroup: folder };
+}
+
+const isInUser = ({ linux }: Spec): boolean => linux?.namespaces?.some(({ type }) => type === 'user') ?? false;
+
+/** Who the root of a process's user namespace is outside. Source: user_namespaces(7), /proc/pid/uid_map. */
+function rootOf(pid: number): { uid: number; gid: number } {
+  const root = (file: string) => Number(/^ *0 +(\d+)/m.exec(readFileSync(`/proc/${pid}/${file}`, 'utf8'))![1]);
+  return { uid: root('uid_map'), gid: root('gid_map') };
 }
 
 async function startProcess(

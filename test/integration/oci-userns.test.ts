@@ -172,6 +172,44 @@ describe.each(Object.keys(runtimes))('%s', needs({ root: true }), (name) => {
     expect((await oci.call('list', '-q')).stdout).not.toContain('user');
   });
 
+  describe('of a container that runs', only(name, 'tinyctr-oci'), () => {
+    test('exec is one more process of its namespaces, with the container’s capabilities', async () => {
+      const all = ['CAP_CHOWN', 'CAP_SYS_RESOURCE']; // the second is one that root lacks on many machines
+      const folder = bundle('while :; do sleep 0.1; done', (spec) => {
+        withUser(spec);
+        spec.process!.capabilities = { bounding: all, effective: all, permitted: all };
+      });
+      await oci.create(folder, 'busy', '--pid-file', `${folder}/pid`);
+      await oci.call('start', 'busy');
+      const [uidMap, effective] = ['cat /proc/self/uid_map', 'grep CapEff /proc/self/status'];
+      const root = await oci.call('exec', 'busy', 'sh', '-c', `id -u; ${uidMap}; ${effective}; echo x > /dev/stderr`);
+      expect(root).toMatchObject({ code: 0, stderr: 'x\n' });
+      expect(root.stdout).toMatch(/^0\n +0 +100000 +65536\nCapEff:\t0000000001000001\n$/);
+      const user = await oci.call('exec', '--user', '1000:1000', 'busy', 'sh', '-c', 'id -u; echo y > /dev/stdout');
+      expect(user).toMatchObject({ code: 0, stdout: '1000\ny\n' });
+      await oci.call('delete', '--force', 'busy');
+    });
+
+    test('hooks: the container’s run as its root, in the root’s folder; the host’s as the host’s', async () => {
+      const folder = bundle('true', (spec) => {
+        withUser(spec);
+        const hook = (file: string) => ({
+          path: '/bin/sh',
+          args: ['sh', '-c', `cat > /dev/null; pwd > ${file}; cat /proc/self/uid_map >> ${file}`],
+        });
+        const place = mkdtempSync(`${engine.folder}/hooks-`);
+        chmodSync(place, 0o777);
+        spec.annotations = { place };
+        spec.hooks = { createRuntime: [hook(`${place}/outside`)], createContainer: [hook(`${place}/inside`)] };
+      });
+      expect(await oci.run(folder, 'hooks')).toMatchObject({ code: 0, stderr: '' });
+      const { annotations } = JSON.parse(readFileSync(`${folder}/config.json`, 'utf8')) as Spec;
+      const lines = (file: string) => readFileSync(`${annotations!.place}/${file}`, 'utf8').split('\n');
+      expect(lines('outside')).toEqual([folder, expect.stringMatching(/^ +0 +0 +4294967295$/), '']);
+      expect(lines('inside')).toEqual([`${folder}/rootfs`, expect.stringMatching(/^ +0 +100000 +65536$/), '']);
+    });
+  });
+
   describe('time', only(name, 'tinyctr-oci'), () => {
     test.each([true, false])('a namespace with offsets (user namespace: %s)', async (user) => {
       const folder = bundle('cat /proc/self/timens_offsets /proc/uptime', (spec) => {

@@ -56,6 +56,24 @@ describe('podman', needs({ root: true, command: ['podman', 'conmon', 'unshare', 
     expect((await podman.run('rm', 'web')).code).toBe(0);
   });
 
+  test('a user namespace: run, files of the image, exec, a terminal, a pod that shares it', async () => {
+    const maps = ['--uidmap', '0:100000:65536', '--gidmap', '0:100000:65536'];
+    const script = 'id -u; cat /proc/self/uid_map; stat -c %u:%g /bin/busybox; touch /file && stat -c %u /file';
+    const { code, stdout, stderr } = await podman.run('run', '--rm', ...maps, 'busybox', 'sh', '-c', script);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^0\n +0 +100000 +65536\n0:0\n0\n$/);
+
+    expect((await podman.run('run', '-d', '--name', 'mapped', ...maps, ...idle)).code).toBe(0);
+    const inside = 'id -u; echo out > /dev/stdout; cat /proc/self/uid_map';
+    expect((await podman.run('exec', '-u', '7', 'mapped', 'sh', '-c', inside)).stdout).toMatch(
+      /^7\nout\n +0 +100000 +65536\n$/,
+    );
+    const shared = ['run', '--rm', '--userns', 'container:mapped', '--network', 'container:mapped'];
+    const joined = await podman.run(...shared, 'busybox', 'sh', '-c', 'cat /proc/self/uid_map');
+    expect(joined.stdout, joined.stderr).toMatch(/^ +0 +100000 +65536\n$/);
+    expect((await podman.run('rm', '-f', '-t', '1', 'mapped')).code).toBe(0);
+  });
+
   test('exec: what can’t be executed', async () => {
     await podman.run('run', '-d', '--name', 'errors', ...idle);
     const missing = await podman.run('exec', 'errors', 'missing');

@@ -9,7 +9,7 @@ import { type SpawnedStage, spawnStage } from '../host/spawn.ts';
 import { execProcess } from '../init/exec.ts';
 import * as k from '../kernel/constants.ts';
 import { SyscallError } from '../kernel/error.ts';
-import type { ExecPlan } from '../plan/plan.ts';
+import type { ExecPlan, NamespacePlan } from '../plan/plan.ts';
 import type { HostFd, Observer } from '../stage/stage.ts';
 import { type AttendedProcess, attend, pipesOf } from './attend.ts';
 
@@ -20,6 +20,8 @@ export interface ExecTarget {
   pidfd: HostFd;
   /** The cgroup's folder on the host. A frozen one holds this process until it thaws. */
   cgroup: string;
+  /** It is in a user namespace, whose root is somebody outside. */
+  user?: NamespacePlan['user'] | undefined;
 }
 
 export interface ExecOptions {
@@ -42,7 +44,7 @@ export function exec(plan: ExecPlan, target: ExecTarget, options: ExecOptions): 
     const spawn = () => spawnStage({ namespaces: 0, cgroupFd, stdio });
     return namespaces & k.CLONE_NEWPID ? inPidNamespace(target.pidfd, spawn) : spawn();
   });
-  const pipes = plan.terminal ? [] : pipesOf(stdio);
+  const pipes = plan.terminal ? [] : pipesOf(stdio, target.user);
   const input = { target: target.pidfd, namespaces, pipes, preserved, outlives };
   return attend(spawned, options, (stage, ready) => execProcess(stage, plan, input, ready));
 }

@@ -39,6 +39,7 @@ export function execProcess(stage: Stage, plan: ExecPlan, input: ExecInput, read
   const preserved = stage.receive_fds(input.preserved);
   // Before the namespaces: behind the container's masks a user namespace may not mount a procfs.
   writeProc(stage, [], plan.process);
+  for (const { resource, hard } of plan.process.rlimits) stage.raise_hard_limit(resource, hard);
 
   stage.step({
     id: 'namespaces.enter',

@@ -43,7 +43,7 @@ export function enterUserNamespace(
   forked(stage.fork(plan.namespaces.clone));
   stage.set_undumpable(); // as a change of user had it end; a child never has its parent's death signal
   stage.set_pdeathsig(SIGKILL);
-  attach(stage, tree, '/'); // the one place that nobody can be kept from; the process's own root stays what is below
+  attach(stage, tree, '.'); // on the tmpfs: where it lies, the container's root may not be able to go by path
   return { root: tree, nodes };
 }
 
@@ -58,6 +58,7 @@ function makeNodes(stage: Stage, target: string, devices: readonly DevicePlan[])
     stage.fchownat(folder, `${i}`, uid, gid);
     return stage.open_tree(folder, `${i}`, k.OPEN_TREE_CLONE);
   });
+  stage.fchdir(folder);
   for (const fd of [context, folder]) stage.close(fd);
   return nodes;
 }
