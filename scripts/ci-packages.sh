@@ -9,6 +9,7 @@ packages=(
   libseccomp2 iproute2 python3 strace zstd
   runc crun podman skopeo conmon   # what tests compare with, and tinyctr-oci's callers
   docker-registry apache2-utils openssl # registries: with passwords, with a certificate of its own
+  docker.io                        # what loads our archives, and whose archives we load
   debootstrap                      # rootfs-examples/debian
 )
 apt-get -qq -o DPkg::Lock::Timeout=240 update

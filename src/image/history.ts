@@ -2,11 +2,8 @@
  * `history`: how an image came about, as its configuration tells it. That text is shown and nothing else (SEC-16). Host
  * side. Source: OCI image-spec, config.md, "history".
  */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { asObject, parseJson } from './config.ts';
-import { configsFolder } from './layout.ts';
-import type { Image, LayerRecord } from './records.ts';
+import { type Image, type LayerRecord, readConfiguration } from './records.ts';
 
 /** One step of the history; a step that changed no files has size 0. */
 export interface HistoryStep {
@@ -21,7 +18,7 @@ export interface HistoryStep {
 /** The youngest step first. Layers of which the history knows nothing are steps without a text, the lowest of all. */
 export function imageHistory(root: string, image: Image): HistoryStep[] {
   const where = `the configuration of ${image.id.slice(0, 12)}`;
-  const { history } = asObject(parseJson(readFileSync(join(configsFolder(root), image.id)), where), where, 'history');
+  const { history } = asObject(parseJson(readConfiguration(root, image.id), where), where, 'history');
   const layers = [...image.content];
   const steps: HistoryStep[] = [];
   for (const item of (Array.isArray(history) ? history : []).reverse()) {

@@ -18,9 +18,9 @@ export interface PruneOptions {
 export function pruneImages(root: string, options: PruneOptions): Removed[] {
   const removed = pruned(root, options).flatMap((image) => {
     try {
-      return removeImage(root, image.id, true);
+      return removeImage(root, image.id, true, image.names);
     } catch (error) {
-      // Since the list was made a container may have begun to use it, or somebody else has removed it.
+      // Since the list was made a container may have begun to use it, or somebody has removed it or given it a name.
       if (error instanceof ContainerError && error.exitCode === 1) return [];
       throw error;
     }

@@ -3,10 +3,19 @@
  * files are read to find an image by name. Writing is in commit.ts, remove.ts and work.ts.
  */
 
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { ImageConfig } from './config.ts';
-import { imageFile, imagesFolder, nameFile, namesFolder, readdirIfThere, readIfThere } from './layout.ts';
+import {
+  configsFolder,
+  imageFile,
+  imagesFolder,
+  nameFile,
+  namesFolder,
+  readdirIfThere,
+  readIfThere,
+} from './layout.ts';
 import { familiarName, parseReference, type Reference } from './reference.ts';
 
 /** A blob as a registry's manifest has it. */
@@ -118,6 +127,15 @@ function readName(path: string): string | undefined {
   const id = /^sha256:([a-f0-9]{64})\n$/.exec(text)?.[1];
   if (id === undefined) throw damaged(path, 'sha256: and an image id');
   return id;
+}
+
+/** An image's configuration byte by byte. Throws ContainerError when it is gone. */
+export function readConfiguration(root: string, id: string): Buffer {
+  try {
+    return readFileSync(join(configsFolder(root), id));
+  } catch (error) {
+    throw new ContainerError(`the image ${id.slice(0, 12)} is not in the store any more`, { cause: error });
+  }
 }
 
 /** Throws ContainerError for a record that can't be read; undefined when there is none. */

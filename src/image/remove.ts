@@ -18,22 +18,26 @@ export interface Removed {
 
 /**
  * Removes a name, and the image with its last one. `force` also removes an image by its id that has several names; an
- * image that a container uses stays in any case: its root filesystem is made of it. Throws ContainerError.
+ * image that a container uses stays in any case: its root filesystem is made of it. With `expected` names it goes only while
+ * it has just these. Throws ContainerError.
  */
-export function removeImage(root: string, reference: string, force: boolean): Removed {
+export function removeImage(root: string, reference: string, force: boolean, expected?: readonly string[]): Removed {
   const work = new Work(root); // tells cleanStore that there is something to clean, should this process die midway
   try {
-    return removeWithin(root, reference, force);
+    return removeWithin(root, reference, force, expected);
   } finally {
     work.close();
   }
 }
 
-function removeWithin(root: string, reference: string, force: boolean): Removed {
+function removeWithin(root: string, reference: string, force: boolean, expected?: readonly string[]): Removed {
   const removed = withStoreLock(root, () => {
     const image = findImage(root, reference);
     if (image === undefined) throw new ContainerError(`No such image: ${reference}`, { exitCode: 1 });
     const names = listNames(root).filter(({ id }) => id === image.id);
+    const now = names.map((name) => familiarName(name.reference));
+    if (expected && now.join() !== expected.join())
+      throw new ContainerError(`${reference} was given another name meanwhile`, { exitCode: 1 });
     const going = goingNames(
       image,
       reference,

@@ -2,14 +2,13 @@
  * Images as `docker save` of every version reads them: layers without compression, manifest.json. Host side.
  * Source: moby's image/spec, v1.2 "Combined Image JSON + Filesystem Changeset Format".
  */
-import { createReadStream, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { createReadStream } from 'node:fs';
 import { ContainerError } from '../core/kernel/error.ts';
 import { blobFile } from './blobs.ts';
 import { READ_AHEAD } from './import.ts';
 import { archiveHere, knownArchives } from './layer-archive.ts';
-import { configsFolder, hexOf } from './layout.ts';
-import type { BlobRecord, Image, LayerRecord } from './records.ts';
+import { hexOf } from './layout.ts';
+import { type BlobRecord, type Image, type LayerRecord, readConfiguration } from './records.ts';
 import { fullName, parseReference } from './reference.ts';
 import { type SavedFile, smallFile, type WantedImage } from './save-output.ts';
 import { makeSendable } from './sendable.ts';
@@ -23,8 +22,7 @@ export async function dockerFiles(root: string, work: Work, images: readonly Wan
   for (const { image } of images) await completeArchives(root, work, image);
   const known = knownArchives(root);
   for (const layer of layers.values()) files.push(await layerFile(root, archiveHere(root, work, layer, known), layer));
-  for (const { image } of images)
-    files.push(smallFile(`${image.id}.json`, readFileSync(join(configsFolder(root), image.id))));
+  for (const { image } of images) files.push(smallFile(`${image.id}.json`, readConfiguration(root, image.id)));
   const manifest = images.map(({ image, tags }) => ({
     Config: `${image.id}.json`,
     RepoTags: tags.length > 0 ? tags.map((tag) => fullName(parseReference(tag))) : null,

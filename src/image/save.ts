@@ -6,6 +6,7 @@ import { dockerFiles } from './save-docker.ts';
 import { ociFiles } from './save-oci.ts';
 import { saveToDirectory, saveToFile, saveToStdout, type WantedImage } from './save-output.ts';
 import { withWork } from './with-work.ts';
+import type { Work } from './work.ts';
 
 export type SaveFormat = 'docker-archive' | 'oci-archive' | 'oci-dir';
 
@@ -24,12 +25,13 @@ export async function saveImages(root: string, references: readonly string[], op
   if (format === 'oci-dir' && output === undefined) throw new ContainerError('--format oci-dir needs -o DIR');
   cleanStore(root);
   const wanted = await wantedImages(root, references);
-  await withWork(root, async (work) => {
+  const save = async (work: Work) => {
     for (const { image } of wanted) for (const { diffId } of image.content) work.keep(diffId);
     const files = await (format === 'docker-archive' ? dockerFiles : ociFiles)(root, work, wanted);
     if (output === undefined) await saveToStdout(files);
     else await (format === 'oci-dir' ? saveToDirectory : saveToFile)(files, output);
-  });
+  };
+  await withWork(root, save, { images: wanted.map(({ image }) => image) });
 }
 
 /** Each image once, with all the names that it was asked for by. */

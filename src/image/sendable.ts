@@ -1,12 +1,9 @@
 /** An image as a registry and an OCI layout get it: manifest, configuration, archives of its layers. Host side. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { digestOf, hasBlob, readDocumentBlob } from './blobs.ts';
 import { recordArchives } from './commit.ts';
 import { compressedArchive, knownArchives, type Watch } from './layer-archive.ts';
-import { configsFolder } from './layout.ts';
 import { inParallel } from './parallel.ts';
-import type { BlobRecord, Image, LayerRecord } from './records.ts';
+import { type BlobRecord, type Image, type LayerRecord, readConfiguration } from './records.ts';
 import type { Work } from './work.ts';
 
 export interface SendableImage {
@@ -32,7 +29,7 @@ export async function makeSendable(
   image: Image,
   compressing: Watch = () => {},
 ): Promise<SendableImage> {
-  const configuration = readFileSync(join(configsFolder(root), image.id));
+  const configuration = readConfiguration(root, image.id);
   const asItCame = cameByManifest(root, work, image);
   if (asItCame) return { configuration, ...asItCame };
   const known = knownArchives(root);

@@ -51,7 +51,7 @@ export async function pullImage(request: PullRequest): Promise<Pulled> {
     settings: { warn: (text) => progress.note(text) },
   });
   try {
-    return await withWork(root, (work) => pullWithin(inner, work, repository, failure), 'stay');
+    return await withWork(root, (work) => pullWithin(inner, work, repository, failure), { blobs: 'stay' });
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
   } finally {

@@ -45,7 +45,7 @@ export async function pushImage(request: PushRequest): Promise<BlobRecord> {
     settings: { warn: (text) => progress.note(text) },
   });
   try {
-    return await withWork(root, (work) => pushWithin(inner, work, repository, image, failure));
+    return await withWork(root, (work) => pushWithin(inner, work, repository, image, failure), { images: [image] });
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
   } finally {

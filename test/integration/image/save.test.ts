@@ -346,6 +346,27 @@ describe('the end at any moment', needs({ root: true }), () => {
     expect(images(other)).toEqual(images(engine));
   });
 
+  test('kill -9 anywhere: the store is right, and nothing is lost', async () => {
+    await loadLarge();
+    await loadTwo();
+    const before = images(engine);
+    const words = ['save', '--format', 'oci-archive', '-o', out(), 'large', 'one', 'localhost:5000/two:v2'];
+    for (let delayMs = 50; delayMs <= 2000; delayMs = Math.round(delayMs * 1.4)) {
+      const child = spawn(engine.command[0]!, [...engine.command.slice(1), ...words], { stdio: 'ignore' });
+      const timer = setTimeout(() => child.kill('SIGKILL'), delayMs);
+      const code = await new Promise((resolve) => child.once('close', resolve));
+      clearTimeout(timer);
+      expect(existsSync(out())).toBe(code === 0);
+      rmSync(out(), { force: true });
+      await must(engine, 'cleanup');
+      expect(images(engine)).toEqual(before);
+      checkStore(engine);
+    }
+    await must(engine, ...words);
+    await must(other, 'load', '-i', out());
+    expect(images(other)).toEqual(before);
+  });
+
   test('while images are removed', async () => {
     await loadTwo();
     const [saved] = await Promise.all([

@@ -3,8 +3,10 @@ import { spawn } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { importImage } from '../../../src/image/import.ts';
+import { humanSize } from '../../../src/image/present.ts';
 import { readUntil } from '../../../src/image/prune.ts';
 import { listImages } from '../../../src/image/records.ts';
+import { removeImage } from '../../../src/image/remove.ts';
 import * as a from '../../support/archives.ts';
 import { needs } from '../../support/need.ts';
 import { dockerArchive, type HandmadeImage } from '../../support/saved-image.ts';
@@ -118,6 +120,15 @@ describe('image prune', needs({ root: true }), () => {
     expect(readdirSync(`${engine.root}/layers`)).toHaveLength(1);
   });
 
+  test('an image that gets a name meanwhile stays', async () => {
+    await load({ layers: [lower], tags: [] });
+    const { id } = listImages(engine.root)[0]!;
+    await engine.run('tag', id, 'saved');
+    expect(() => removeImage(engine.root, id, true, [])).toThrow('another name meanwhile');
+    expect(names()).toEqual(['saved:latest']);
+    expect(removeImage(engine.root, id, true, ['saved:latest']).deleted).toHaveLength(2);
+  });
+
   test('asks first; anything but yes is a no', async () => {
     await load({ layers: [lower], tags: ['x'] });
     for (const input of ['', 'n\n', 'yellow\n', '\n'])
@@ -176,7 +187,9 @@ describe('system df', needs({ root: true }), () => {
     expect((await engine.run('run', '--name', 'box', 'busybox', 'sh', '-c', 'head -c 12345 /dev/zero > /f')).code).toBe(
       0,
     );
-    const [images, , containers] = await json('system', 'df');
+    const [images, blobs, containers] = await json('system', 'df');
+    expect(blobs).toMatchObject({ Type: 'Blobs', TotalCount: '3', Active: '1' });
+    expect(blobs.Reclaimable.split(' ')[0]).toBe(humanSize(lower.length + upper.length));
     expect(images).toMatchObject({ Type: 'Images', TotalCount: '3', Active: '1', Size: '1.98MB' });
     expect(images.Reclaimable).toBe('1.5kB (0%)');
     expect(containers).toMatchObject({

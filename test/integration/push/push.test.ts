@@ -89,6 +89,10 @@ describe('push', needs({ root: true, ...REGISTRY_NEEDS }), () => {
     expect(mounted.match(new RegExp(`: Mounted from ${path}$`, 'gm'))).toHaveLength(2);
     expect(uploads()).toBe(before + 1); // the configuration
     await must(other, 'pull', `${name}/mounted:x`);
+    // With the last tag of a repository its digests go as well, whatever other repositories have.
+    expect((await must(engine, 'rmi', name)).match(/^Untagged: .*@sha256:/gm)).toHaveLength(1);
+    expect(JSON.parse(await must(engine, 'inspect', `${name}/mounted:x`))[0].RepoDigests).toHaveLength(1);
+    expect(await must(engine, 'rmi', `${name}/mounted:x`)).toContain('Deleted: sha256:');
   });
 
   test('two machines with the same image push the same bytes', async () => {
