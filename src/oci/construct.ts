@@ -85,11 +85,14 @@ export async function launchPrepared(
 ): Promise<RunningContainer> {
   const state = lock.read();
   const hooks = spec.hooks && (await import('./hooks.ts'));
+  const copiesUp = spec.mounts?.some(({ options }) => options?.includes('tmpcopyup'));
+  const copies = copiesUp && (await import('./copy-up.ts'));
   let [hooked, launched] = [false, false];
   const interlude = (moment: 'mounted' | 'ready') => {
-    hooked = true;
-    if (moment === 'mounted') hooks!.runCreateHooks(spec, state);
-    else if (!waits) hooks!.runStartHooks(spec, state, plan.process);
+    if (copies && moment === 'mounted') copies.copyUp(spec, state.rootfs, state.pid);
+    hooked = hooks !== undefined;
+    if (moment === 'mounted') hooks?.runCreateHooks(spec, state);
+    else if (!waits) hooks?.runStartHooks(spec, state, plan.process);
   };
   const watch = observer(globals);
   const born = (pid: number) => {
@@ -102,7 +105,7 @@ export async function launchPrepared(
       ...options,
       ...created,
       ...(watch ? { observer: watch } : {}),
-      ...(hooks ? { interlude } : {}),
+      ...(hooks || copies ? { interlude } : {}),
       born,
       explain,
     });

@@ -9,7 +9,7 @@ import { type Fault, idFaults } from './id-checks.ts';
 
 const ipcKeys = ['msgmax', 'msgmnb', 'msgmni', 'sem', 'shmall', 'shmmax', 'shmmni', 'shm_rmid_forced'];
 /** Mount options of OCI that are not carried out yet: the kernel would only say EINVAL. */
-export const laterOptions = ['tmpcopyup', 'remount'];
+export const laterOptions = ['remount'];
 
 /** Which namespace a kernel setting belongs to; undefined is the host's alone. */
 export function namespaceOf(name: string): NamespaceType | undefined {
@@ -33,6 +33,14 @@ export function crossFaults(spec: Spec): Fault[] {
   for (const [i, mount] of (spec.mounts ?? []).entries()) {
     const option = mount.options?.find((name) => laterOptions.includes(name));
     if (option) faults.push({ pointer: `/mounts/${i}/options`, problem: `has ${option}, which is not there yet` });
+    else if (mount.options?.includes('tmpcopyup') && (mount.type !== 'tmpfs' || types.includes('user')))
+      faults.push({
+        pointer: `/mounts/${i}/options`,
+        problem:
+          mount.type === 'tmpfs'
+            ? 'has tmpcopyup, which is not there yet beside a user namespace'
+            : 'has tmpcopyup, which is for tmpfs',
+      });
     else faults.push(...plannerFaults(() => planMount(bindAbsolute(mount), i)));
   }
   faults.push(...plannerFaults(() => planRlimits(spec.process?.rlimits ?? [])));

@@ -134,7 +134,7 @@ describe('tinyctr-oci', needs({ root: true }), () => {
       ['/linux/namespaces/6/type', ({ linux }) => linux!.namespaces!.push({ type: 'user' })],
       ['/linux/uidMappings', ({ linux }) => Object.assign(linux!, { uidMappings: [{ containerID: 0 }] })],
       ['/linux/intelRdt', ({ linux }) => Object.assign(linux!, { intelRdt: { closID: 'x' } })],
-      ['/mounts/7/options', ({ mounts }) => mounts!.push({ destination: '/x', type: 'tmpfs', options: ['tmpcopyup'] })],
+      ['/mounts/7/options', ({ mounts }) => mounts!.push({ destination: '/x', type: 'tmpfs', options: ['remount'] })],
     ])('%s is refused by its pointer: it is not there yet', async (pointer, change) => {
       expect(await refusal(change)).toMatch(new RegExp(`${pointer} (is|has) .*not there yet`));
     });

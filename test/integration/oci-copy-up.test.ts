@@ -1,0 +1,138 @@
+/** tmpcopyup: a tmpfs that begins with the image's files. */
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Spec } from '../../src/core/spec/types.ts';
+import { needs } from '../support/need.ts';
+import { Engine } from '../support/tinyctr.ts';
+import { Runtime, runtimes } from './oci-support.ts';
+
+const tmpfs = (destination: string, ...options: string[]) => ({
+  ...{ destination, type: 'tmpfs', source: 'tmpfs', options: ['tmpcopyup', ...options] },
+});
+
+describe.each(Object.keys(runtimes))('%s', needs({ root: true }), (name) => {
+  let engine: Engine;
+  let oci: Runtime;
+
+  beforeAll(async () => {
+    engine = await new Engine().prepare();
+    oci = new Runtime(engine, name);
+  });
+
+  afterAll(() => engine.remove());
+
+  /** `fill` gets the folder of the image. */
+  function bundle(script: string, fill: (rootfs: string) => void, change: (spec: Spec) => void): string {
+    const path = oci.bundle(script, change);
+    fill(`${path}/rootfs`);
+    return path;
+  }
+
+  test('files, folders, links, owners and modes are there; writing leaves the image as it was', async () => {
+    const fill = (rootfs: string) => {
+      mkdirSync(`${rootfs}/data/deep/er`, { recursive: true });
+      writeFileSync(`${rootfs}/data/deep/er/file`, 'text\n');
+      chmodSync(`${rootfs}/data/deep/er/file`, 0o4751);
+      chownSync(`${rootfs}/data/deep`, 12, 34);
+      chmodSync(`${rootfs}/data/deep`, 0o715);
+      symlinkSync('/etc/passwd', `${rootfs}/data/link`);
+      writeFileSync(`${rootfs}/data/-odd name\n`, '');
+    };
+    const script = `cd /data; cat deep/er/file; stat -c "%a %u %g" deep deep/er/file; readlink link; ls | wc -l; echo new > deep/er/file; stat -f -c %T .`;
+    const path = bundle(script, fill, (spec) => spec.mounts!.push(tmpfs('/data', 'mode=0755')));
+    const { code, stdout, stderr } = await oci.run(path, 'copy');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toBe('text\n715 12 34\n4751 0 0\n/etc/passwd\n3\ntmpfs\n');
+    expect(readFileSync(`${path}/rootfs/data/deep/er/file`, 'utf8')).toBe('text\n');
+  });
+
+  test('a folder that the image does not have is an empty tmpfs', async () => {
+    const path = bundle(
+      'ls -A /none | wc -l',
+      () => undefined,
+      (spec) => {
+        spec.root!.readonly = false;
+        spec.mounts!.push(tmpfs('/none'));
+      },
+    );
+    expect(await oci.run(path, 'none')).toMatchObject({ code: 0, stdout: '0\n' });
+  });
+
+  test('links of the image lead nowhere outside: not on the way to the folder, not in it', async () => {
+    const outside = `${engine.folder}/outside`;
+    mkdirSync(outside, { recursive: true });
+    writeFileSync(`${outside}/secret`, 'secret');
+    const fill = (rootfs: string) => {
+      mkdirSync(`${rootfs}/data`);
+      symlinkSync(outside, `${rootfs}/data/folder`);
+      symlinkSync(`${outside}/secret`, `${rootfs}/data/file`);
+      mkdirSync(`${rootfs}${outside}`, { recursive: true });
+      writeFileSync(`${rootfs}${outside}/own`, 'own');
+      symlinkSync(outside, `${rootfs}/way`);
+    };
+    const path = bundle('ls /way; readlink /data/folder; readlink /data/file; cat /data/file 2>&1', fill, (spec) =>
+      spec.mounts!.push(tmpfs('/data'), tmpfs('/way')),
+    );
+    const { stdout } = await oci.run(path, 'links');
+    expect(stdout).toContain(`own\n${outside}\n${outside}/secret\n`);
+    expect(stdout).not.toMatch(/^secret$/m);
+    expect(existsSync(`${outside}/own`)).toBe(false);
+  });
+});
+
+describe('tinyctr-oci', needs({ root: true }), () => {
+  let engine: Engine;
+  let oci: Runtime;
+
+  beforeAll(async () => {
+    engine = await new Engine().prepare();
+    oci = new Runtime(engine, 'tinyctr-oci');
+  });
+
+  afterAll(() => engine.remove());
+
+  const filled = (script: string, change: (spec: Spec) => void) => {
+    const path = oci.bundle(script, change);
+    mkdirSync(`${path}/rootfs/data/sub`, { recursive: true });
+    writeFileSync(`${path}/rootfs/data/file`, 'x'.repeat(100_000));
+    writeFileSync(`${path}/rootfs/data/sub/file`, 'image');
+    chmodSync(`${path}/rootfs/data`, 0o711);
+    return path;
+  };
+
+  test('without mode= the tmpfs has the mode of the folder', async () => {
+    const path = filled('stat -c %a /data', (spec) => spec.mounts!.push(tmpfs('/data')));
+    expect((await oci.run(path, 'mode')).stdout).toBe('711\n');
+  });
+
+  test('a mount below it stays as it is, on the host as well', async () => {
+    const host = `${engine.folder}/host`;
+    mkdirSync(host);
+    const path = filled('ls /data /data/sub', (spec) =>
+      spec.mounts!.push(tmpfs('/data'), { destination: '/data/sub', type: 'bind', source: host, options: ['bind'] }),
+    );
+    expect((await oci.run(path, 'below')).stdout).toBe('/data:\nfile\nsub\n\n/data/sub:\n');
+    expect(existsSync(`${host}/file`)).toBe(false);
+  });
+
+  test('a mount that covers it is nothing to copy into', async () => {
+    const host = `${engine.folder}/cover`;
+    mkdirSync(host);
+    const path = filled('echo ran', (spec) =>
+      spec.mounts!.push(tmpfs('/data'), { destination: '/data', type: 'bind', source: host, options: ['bind'] }),
+    );
+    const { code, stderr } = await oci.run(path, 'covered');
+    expect(code).toBe(1);
+    expect(stderr).toContain('another mount covers the new tmpfs');
+    expect(existsSync(`${host}/file`)).toBe(false);
+  });
+
+  test('a tmpfs that is too small is an error with its pointer, and nothing is left', async () => {
+    const path = filled('echo ran', (spec) => spec.mounts!.push(tmpfs('/data', 'size=8k')));
+    const { code, stdout, stderr } = await oci.run(path, 'small');
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toContain('tmpcopyup of /data: ENOSPC');
+    expect(stderr).toMatch(/\/mounts\/\d+/);
+    expect(await oci.status('small')).toContain('container does not exist');
+  });
+});
