@@ -1,9 +1,9 @@
 // The cases of docs/limits.md: what is asked of a runtime in config.json's terms, and what the kernel says came of it. Each gives
 // [verdict, measured]: the verdict is compared with the page, the measured words are only shown there. Runs in the guest.
 import { readdirSync, writeFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { loopDevice } from './disks.mjs';
-import { CGROUPS, numberOf, runIn, start, until } from './runtimes.mjs';
+import { sleep, until } from './oci.mjs';
+import { CGROUPS, numberOf, runIn, start } from './runtimes.mjs';
 import { run } from './support.mjs';
 
 const MIB = 1024 * 1024;

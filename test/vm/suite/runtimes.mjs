@@ -2,7 +2,6 @@
 // that the test knows, so that it can read the kernel's files beside it. Runs in the guest.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { busyboxRootfs, checkout, collect, run } from './support.mjs';
 
 const MUST = process.env.TINYCTR_MUST_WORK === '1';
@@ -84,9 +83,3 @@ function defaultSpec() {
 
 /** A number of a "key value" file such as cpu.stat; 0 when it is not there. */
 export const numberOf = (text, key) => Number(new RegExp(`^${key} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
-
-/** Polls until `condition()` is true; throws with `what` after a minute. */
-export async function until(what, condition) {
-  for (const end = Date.now() + 60_000; !condition(); await sleep(50))
-    if (Date.now() > end) throw new Error(`${what}: not within a minute`);
-}

@@ -5,7 +5,8 @@ import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, 
 import { before, describe, test } from 'node:test';
 import { loopDevice, swapOn } from './disks.mjs';
 import { FORK_BOMB } from './limit-cases.mjs';
-import { CGROUPS, until } from './runtimes.mjs';
+import { until } from './oci.mjs';
+import { CGROUPS } from './runtimes.mjs';
 import { checkout, line, run, tinyctr } from './support.mjs';
 
 const HOG = 'dd if=/dev/zero of=/dev/null bs=64M count=1';
