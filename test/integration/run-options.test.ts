@@ -1,6 +1,6 @@
 /** Each option of `tinyctr run` for users, environment, capabilities, limits and namespaces, seen from inside. */
 import { type ChildProcess, spawnSync } from 'node:child_process';
-import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, rmdirSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
@@ -442,16 +442,26 @@ describe('what is not there is refused by name', needs({ root: true }), () => {
     [['-d'], /--detach/],
     [['-p', '80:80'], /--publish/],
     [['--restart', 'always'], /--restart/],
-    [['--cgroupns', 'host'], /--cgroupns/],
     [['--userns', 'host'], /--userns/],
     [['--gpus', 'all'], /--gpus/],
-    [['--memory-swap', '1g'], /--memory-swap/],
-    [['--cpuset-cpus', '0'], /--cpuset-cpus/],
+    [['--memory-swappiness', '10'], /--memory-swappiness is of cgroup v1: .*vm\.swappiness/],
+    [['--kernel-memory', '1g'], /--kernel-memory is of cgroup v1/],
+    [['--oom-kill-disable'], /--oom-kill-disable is of cgroup v1/],
+    [['--memory-swap', '1g'], /--memory-swap '1g' .* needs --memory/],
+    [['--cpuset-cpus', '99'], /--cpuset-cpus '99': the host's processors are .*, 99 is not there/],
+    [['--device-read-bps', '/dev/null:1mb'], /\/dev\/null is no block device/],
     [['-v', 'named:/x'], /named volumes are not there yet/],
     [['-v', '/x'], /anonymous volumes are not there yet/],
     [['--mount', 'type=volume,dst=/x'], /type=volume.*not there yet/],
     [['--security-opt', 'apparmor=x'], /apparmor.*not there yet/],
   ])('%j', (options, message) => expectRefusal(options, message));
+});
+
+test('--cgroupns host and --cgroup-parent: the container sees its whole path', needs({ root: true }), async () => {
+  const options = ['--cgroupns', 'host', '--cgroup-parent', 'tinyctr/parent'];
+  const { stdout, stderr } = await engine.run('run', '--rm', ...options, 'busybox', 'cat', '/proc/self/cgroup');
+  expect(stdout, stderr).toMatch(/^0::\/tinyctr\/parent\/[0-9a-f]{64}$/m);
+  rmdirSync(`${cgroupRoot()}/tinyctr/parent`); // empty, and the caller's: it stays
 });
 
 describe('--init', needs({ root: true }), () => {
