@@ -10,7 +10,7 @@ if [ "${TINYCTR_MUST_WORK:-}" != 1 ] && ! command -v qemu-system-x86_64 > /dev/n
   count 0 0 1
   exit 0
 fi
-[ $# -gt 0 ] || set -- test/vm/suite/*.test.mjs
+[ $# -gt 0 ] || set -- test/vm/suite/*.test.mjs test/vm/lsm/*.test.mjs
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -18,16 +18,27 @@ trap 'rm -f "$log"' EXIT
 node=$(readlink -f "$(command -v node)")
 # The run writes docs/limits.md anew with TINYCTR_WRITE_DOCS=1; else it checks that its rows and verdicts still hold.
 [ "${TINYCTR_WRITE_DOCS:-}" != 1 ] || export VM_FILES=docs
-command="TINYCTR_MUST_WORK=${TINYCTR_MUST_WORK:-} TINYCTR_WRITE_DOCS=${TINYCTR_WRITE_DOCS:-} $(printf '%q ' "$node" --test --test-concurrency=1 --test-reporter=spec "$@")"
-test/vm/setup.sh && VM_TIMEOUT=${VM_TIMEOUT:-840} test/vm/boot.sh "$command" | tee "$log"
-code=$?
-
-closing() { sed -n "s/^ℹ $1 \([0-9][0-9]*\)$/\1/p" "$log" | tail -n 1; }
-passed=$(closing pass) failed=$(closing fail) skipped=$(closing skipped)
-if [ -z "$passed" ]; then
-  echo "The VM suite did not come to its end (exit status $code)."
-  count 0 1 0
-  exit 1
+# Boots with the kernel arguments $1 and runs the other words, test files. The suite's share one boot; a security module has one of its own.
+boots=0 code=0
+boot() {
+  local command
+  boots=$((boots + 1))
+  command="TINYCTR_MUST_WORK=${TINYCTR_MUST_WORK:-} TINYCTR_WRITE_DOCS=${TINYCTR_WRITE_DOCS:-} $(printf '%q ' "$node" --test --test-concurrency=1 --test-reporter=spec "${@:2}")"
+  APPEND="${APPEND:-} $1" VM_TIMEOUT=${VM_TIMEOUT:-840} test/vm/boot.sh "$command" | tee -a "$log" || code=$?
+}
+suite=() apparmor=() selinux=()
+for file; do
+  case $file in */apparmor.test.mjs) apparmor=("$file") ;; */selinux.test.mjs) selinux=("$file") ;; *) suite+=("$file") ;; esac
+done
+if test/vm/setup.sh; then
+  [ ${#suite[@]} = 0 ] || boot '' "${suite[@]}"
+  [ ${#apparmor[@]} = 0 ] || boot 'apparmor=1 security=apparmor' "${apparmor[@]}"
+  [ ${#selinux[@]} = 0 ] || boot 'selinux=1 security=selinux' "${selinux[@]}"
 fi
-count "$passed" "$((failed + $(closing cancelled)))" "$skipped"
+
+closing() { sed -n "s/^ℹ $1 \([0-9][0-9]*\)$/\1/p" "$log" | awk '{ sum += $1 } END { print sum + 0 }'; }
+ends=$(grep -c '^ℹ pass [0-9]' "$log")
+[ "$boots" -gt 0 ] && [ "$ends" = "$boots" ] || echo "The VM suite did not come to its end (exit status $code)."
+count "$(closing pass)" "$(($(closing fail) + $(closing cancelled) + (boots > ends ? boots - ends : 0) + (boots == 0)))" "$(closing skipped)"
+[ "$boots" -gt 0 ] && [ "$ends" = "$boots" ] || exit 1
 exit "$code"

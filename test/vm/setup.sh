@@ -1,5 +1,5 @@
 #!/bin/bash
-# Once per machine, on the host: QEMU from Debian's packages, Debian's cloud kernel and static busybox unpacked into a
+# Once per machine, on the host: QEMU from Debian's packages; Debian's cloud kernel, static busybox and policy compilers unpacked into a
 # cache folder (neither is installed), and the initramfs that guest/initramfs-init starts from. Does nothing when all is there.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -32,10 +32,12 @@ package=$(apt-cache depends "$kernel_package" | awk '/Depends:/ { print $2; exit
 mkdir -p "$cache"
 work=$(mktemp -d "$cache/setup.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-(cd "$work" && apt -o APT::Sandbox::User=root download "$package" busybox-static)
-mkdir "$work/kernel" "$work/busybox"
+(cd "$work" && apt -o APT::Sandbox::User=root download "$package" busybox-static apparmor secilc)
+mkdir "$work/kernel" "$work/busybox" "$work/lsm"
 dpkg-deb -x "$work/$package"_*.deb "$work/kernel"
 dpkg-deb -x "$work"/busybox-static_*.deb "$work/busybox"
+# The compilers of AppArmor's and SELinux's policies, for test/vm/lsm.
+for deb in "$work"/apparmor_*.deb "$work"/secilc_*.deb; do dpkg-deb -x "$deb" "$work/lsm"; done
 busybox=$(first_of "$work/busybox/bin/busybox" "$work/busybox/usr/bin/busybox")
 version=$(ls "$work/kernel/lib/modules")
 "$busybox" depmod -b "$work/kernel" "$version"
@@ -55,7 +57,7 @@ for module in $modules; do
 done
 (cd "$tree" && find . -mindepth 1 | LC_ALL=C sort | "$busybox" cpio -o -H newc -R 0:0 2>/dev/null) > "$work/initramfs.cpio"
 
-rm -rf "$cache/kernel" "$cache/initramfs.cpio" "$cache/stamp"
-mv "$work/kernel" "$work/initramfs.cpio" "$cache/"
+rm -rf "$cache/kernel" "$cache/lsm" "$cache/initramfs.cpio" "$cache/stamp"
+mv "$work/kernel" "$work/lsm" "$work/initramfs.cpio" "$cache/"
 echo "$stamp" > "$cache/stamp"
 echo "test/vm/setup.sh: kernel $version is in $cache" >&2
