@@ -131,8 +131,6 @@ describe('tinyctr-oci', needs({ root: true }), () => {
     });
 
     test.each<[string, (spec: Spec) => void]>([
-      ['/linux/namespaces/6/type', ({ linux }) => linux!.namespaces!.push({ type: 'user' })],
-      ['/linux/uidMappings', ({ linux }) => Object.assign(linux!, { uidMappings: [{ containerID: 0 }] })],
       ['/linux/intelRdt', ({ linux }) => Object.assign(linux!, { intelRdt: { closID: 'x' } })],
       ['/mounts/7/options', ({ mounts }) => mounts!.push({ destination: '/x', type: 'tmpfs', options: ['remount'] })],
     ])('%s is refused by its pointer: it is not there yet', async (pointer, change) => {
