@@ -80,10 +80,14 @@ function findRoot(path: string): string {
   return realpathSync(path);
 }
 
-/** What can't be given is left out with a warning (config.md: capabilities); an ambient one must be inheritable as well. */
+/**
+ * What can't be given is left out with a warning (config.md: capabilities); an ambient one must be inheritable as well. Clients that
+ * have given up inheritable ones go on sending ambient ones (buildah): without any, they ask for nothing.
+ */
 export function grantable(wanted: Capabilities, permitted: bigint, warn: Warn): Capabilities {
   const reasons = new Map<string, string>();
   const can = (name: string, set: keyof Capabilities): boolean => {
+    if (set === 'ambient' && !wanted.inheritable?.length) return false;
     const number = (capabilityNames as readonly string[]).indexOf(name);
     if (number < 0) reasons.set(name, `is unknown${didYouMean(name, capabilityNames)}`);
     else if (set !== 'bounding' && !((permitted >> BigInt(number)) & 1n))

@@ -1,5 +1,5 @@
 /** `create` and `run` up to where they part: from a bundle to a process that waits at its gate, or already runs. Host side. */
-import { chmodSync, existsSync, openSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, openSync, renameSync, writeFileSync } from 'node:fs';
 import { type LaunchOptions, launch, type RunningContainer } from '../core/container/launch.ts';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { syscall } from '../core/host/syscall.ts';
@@ -15,6 +15,7 @@ import { type Globals, specVersion } from './globals.ts';
 import { observer, reporter, warn } from './log.ts';
 import { permittedCapabilities, planBundle } from './plan.ts';
 import { checkId, listContainers } from './state.ts';
+import { asInImage, takesAfterFolder } from './tmpfs.ts';
 
 export interface Prepared {
   bundle: Bundle;
@@ -79,20 +80,17 @@ const explain = async (error: unknown, plan: Plan, hostPid: number): Promise<unk
 /** Launches, and notes in state.json what is true at each moment. On failure only the id is left, the caller's to remove. */
 export async function launchPrepared(
   globals: Globals,
-  { bundle: { spec }, plan, lock }: Prepared,
+  { bundle: { spec, rootfs }, plan, lock }: Prepared,
   options: Pick<LaunchOptions, 'stdio' | 'preserved'>,
   waits: boolean,
 ): Promise<RunningContainer> {
   const state = lock.read();
   const hooks = spec.hooks && (await import('./hooks.ts'));
-  const copiesUp = spec.mounts?.some(({ options }) => options?.includes('tmpcopyup'));
-  const copies = copiesUp && (await import('./copy-up.ts'));
   let [hooked, launched] = [false, false];
   const interlude = (moment: 'mounted' | 'ready') => {
-    if (copies && moment === 'mounted') copies.copyUp(spec, state.rootfs, state.pid);
-    hooked = hooks !== undefined;
-    if (moment === 'mounted') hooks?.runCreateHooks(spec, state);
-    else if (!waits) hooks?.runStartHooks(spec, state, plan.process);
+    hooked = true;
+    if (moment === 'mounted') hooks!.runCreateHooks(spec, state);
+    else if (!waits) hooks!.runStartHooks(spec, state, plan.process);
   };
   const watch = observer(globals);
   const born = (pid: number) => {
@@ -100,15 +98,21 @@ export async function launchPrepared(
     lock.write(state);
   };
   const created = waits ? { created: makeGate(lock.path) } : {};
+  let filled: HostFd[] = [];
   try {
-    const container = await launch(plan, {
-      ...options,
-      ...created,
-      ...(watch ? { observer: watch } : {}),
-      ...(hooks || copies ? { interlude } : {}),
-      born,
-      explain,
-    });
+    let { mounts } = plan;
+    if (mounts.some(takesAfterFolder)) ({ mounts, filled } = asInImage(mounts, rootfs));
+    const container = await launch(
+      { ...plan, mounts },
+      {
+        ...options,
+        ...created,
+        ...(watch ? { observer: watch } : {}),
+        ...(hooks ? { interlude } : {}),
+        born,
+        explain,
+      },
+    );
     launched = true;
     lock.write(container.last ? { ...state, last: container.last } : { ...state, running: true });
     if (!waits) hooks?.runPoststartHooks(spec, state);
@@ -117,6 +121,8 @@ export async function launchPrepared(
     if (launched) await destroyContainer(state); // nobody would know of it: the disk is full
     if (hooked) hooks!.runPoststopHooks(spec, state, (message) => warn(globals, message));
     throw error;
+  } finally {
+    for (const fd of filled) closeSync(fd);
   }
 }
 

@@ -33,14 +33,8 @@ export function crossFaults(spec: Spec): Fault[] {
   for (const [i, mount] of (spec.mounts ?? []).entries()) {
     const option = mount.options?.find((name) => laterOptions.includes(name));
     if (option) faults.push({ pointer: `/mounts/${i}/options`, problem: `has ${option}, which is not there yet` });
-    else if (mount.options?.includes('tmpcopyup') && (mount.type !== 'tmpfs' || types.includes('user')))
-      faults.push({
-        pointer: `/mounts/${i}/options`,
-        problem:
-          mount.type === 'tmpfs'
-            ? 'has tmpcopyup, which is not there yet beside a user namespace'
-            : 'has tmpcopyup, which is for tmpfs',
-      });
+    else if (mount.options?.includes('tmpcopyup') && mount.type !== 'tmpfs')
+      faults.push({ pointer: `/mounts/${i}/options`, problem: 'has tmpcopyup, which is for tmpfs' });
     else faults.push(...plannerFaults(() => planMount(bindAbsolute(mount), i)));
   }
   faults.push(...plannerFaults(() => planRlimits(spec.process?.rlimits ?? [])));

@@ -1,6 +1,6 @@
 /** config.json field by field, seen from inside the container: the same cases for tinyctr-oci and, where it is installed, runc. */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Spec } from '../../src/core/spec/types.ts';
 import { needs } from '../support/need.ts';
@@ -70,6 +70,16 @@ const cases: Record<string, Case> = {
     script: 'touch /x && echo made',
     change: ({ root }) => Object.assign(root!, { readonly: false }),
     stdout: 'made\n',
+  },
+  'mounts: a tmpfs has the mode of the folder it hides': {
+    script: 'cd /secret; stat -c "%a %F" .; stat -c %a /new; ls',
+    change: ({ mounts, root }, bundle) => {
+      root!.readonly = false;
+      mkdirSync(`${bundle}/rootfs/secret/inside`, { recursive: true });
+      chmodSync(`${bundle}/rootfs/secret`, 0o700);
+      for (const destination of ['/secret', '/new']) mounts!.push({ destination, type: 'tmpfs', source: 'tmpfs' });
+    },
+    stdout: '700 directory\n1777\n',
   },
   'hostname and domainname': {
     script: 'hostname; cat /proc/sys/kernel/domainname',

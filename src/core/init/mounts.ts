@@ -3,7 +3,7 @@ import * as k from '../kernel/constants.ts';
 import { ContainerError, type SyscallError } from '../kernel/error.ts';
 import type { FileStatus } from '../kernel/structs.ts';
 import type { BindPlan, FilesystemPlan, MountPlan } from '../plan/plan.ts';
-import type { Stage, StageFd, Step } from '../stage/stage.ts';
+import type { HostFd, Stage, StageFd, Step } from '../stage/stage.ts';
 import { ensureTarget, IN_ROOT, NO_LINKS } from './resolve.ts';
 
 interface OpenBind {
@@ -34,7 +34,9 @@ export function openBinds(
 const isDirectory = (status: FileStatus | undefined): boolean => ((status?.mode ?? 0) & k.S_IFMT) === k.S_IFDIR;
 
 function openBind(stage: Stage, bind: BindPlan, idMaps: readonly StageFd[]): StageFd {
-  const tree = stage.open_tree(k.AT_FDCWD, bind.source, k.OPEN_TREE_CLONE | (bind.recursive ? k.AT_RECURSIVE : 0));
+  const flags = k.OPEN_TREE_CLONE | (bind.recursive ? k.AT_RECURSIVE : 0);
+  const [given] = stage.receive_fds(bind.detached === undefined ? [] : [bind.detached as HostFd]);
+  const tree = given ?? stage.open_tree(k.AT_FDCWD, bind.source, flags);
   if (bind.set || bind.clear)
     stage.mount_setattr(tree, { set: bind.set, clear: bind.clear, recursive: bind.attributesRecursive });
   if (bind.idMap !== undefined)

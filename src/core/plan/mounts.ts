@@ -38,7 +38,7 @@ const propagations: Record<string, number> = {
 /** Flags of the superblock: fsconfig takes them by name, a bind has none of its own. */
 const superblockFlags = new Set(['sync', 'dirsync', 'lazytime', 'mand']);
 const meaningless = new Set([
-  ...['defaults', 'async', 'nolazytime', 'nomand', 'bind', 'rbind', 'tmpcopyup'],
+  ...['defaults', 'async', 'nolazytime', 'nomand', 'bind', 'rbind'],
   // fsconfig knows neither: filesystems that can count versions do, and messages go to the caller
   ...['iversion', 'noiversion', 'silent', 'loud', 'acl', 'noacl'],
 ]);
@@ -46,7 +46,7 @@ const meaningless = new Set([
 /** All that is no option of one filesystem alone, as `features` announces it. */
 export function mountOptionNames(): string[] {
   const both = [...Object.keys(attributes), ...Object.keys(propagations)].flatMap((name) => [name, `r${name}`]);
-  return [...both, ...superblockFlags, ...meaningless, 'idmap', 'ridmap'].sort();
+  return [...both, ...superblockFlags, ...meaningless, 'tmpcopyup', 'idmap', 'ridmap'].sort();
 }
 
 interface Options {

@@ -2,7 +2,6 @@
  * The plan: what will be done, in the kernel's terms, as plain data. src/core/init carries it out. It is made from the
  * spec and facts about the host by plan/container.ts, without any I/O, and never changed afterwards.
  */
-
 import type { IdMapping } from '../spec/types.ts';
 
 export interface Plan {
@@ -89,6 +88,8 @@ export interface BindPlan {
   target: string;
   /** Absolute path on the host. */
   source: string;
+  /** A detached mount to take in place of the source: a descriptor of fsmount(2), borrowed. */
+  detached?: number;
   recursive: boolean;
   set: number;
   clear: number;

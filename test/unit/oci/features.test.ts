@@ -49,7 +49,7 @@ test('every mount option is taken, for what it is for', () => {
     ).toEqual([]);
     const plan = planMount(mount, 0);
     // what is no parameter of the filesystem was understood
-    const superblock = ['sync', 'dirsync', 'lazytime', 'mand'];
+    const superblock = ['sync', 'dirsync', 'lazytime', 'mand', 'tmpcopyup'];
     if (plan.kind === 'filesystem' && !superblock.includes(option)) expect(plan.parameters, option).toEqual([]);
   }
 });
