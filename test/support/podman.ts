@@ -7,10 +7,13 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import { checkout, type Engine, type Result, runProgram, type SpawnOptions } from './tinyctr.ts';
 
-/** A sysfs of its own network namespace, the v2 hierarchy alone, and room for podman. */
+/** A sysfs of its own network namespace, the v2 hierarchy alone, room for podman, and ids for --userns=auto. */
 const world = `mount --make-rprivate / &&
 mount -t sysfs sysfs /sys && mount -t cgroup2 none /sys/fs/cgroup &&
-mount -t tmpfs podman "$1" && mkdir "$1/run" && ip link set lo up && echo ready && exec sleep infinity`;
+mount -t tmpfs podman "$1" && mkdir "$1/run" && ip link set lo up &&
+echo containers:100000:1000000 > "$1/ids" && for file in /etc/subuid /etc/subgid; do
+  if [ -e $file ]; then mount --bind "$1/ids" $file; fi
+done && echo ready && exec sleep infinity`;
 
 /** These machines have no CAP_SYS_RESOURCE and no controllers in cgroup v2. */
 const configuration = (runtime: string) => `
