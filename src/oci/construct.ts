@@ -15,7 +15,7 @@ import { type Globals, specVersion } from './globals.ts';
 import { observer, reporter, warn } from './log.ts';
 import { permittedCapabilities, planBundle } from './plan.ts';
 import { checkId, listContainers } from './state.ts';
-import { asInImage, takesAfterFolder } from './tmpfs.ts';
+import { asInImage, isMadeHere } from './tmpfs.ts';
 
 export interface Prepared {
   bundle: Bundle;
@@ -101,7 +101,7 @@ export async function launchPrepared(
   let filled: HostFd[] = [];
   try {
     let { mounts } = plan;
-    if (mounts.some(takesAfterFolder)) ({ mounts, filled } = asInImage(mounts, rootfs));
+    if (mounts.some(isMadeHere)) ({ mounts, filled } = asInImage(mounts, rootfs));
     const container = await launch(
       { ...plan, mounts },
       {

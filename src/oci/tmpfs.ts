@@ -28,20 +28,27 @@ import { ContainerError } from '../core/kernel/error.ts';
 import { openHow } from '../core/kernel/structs.ts';
 import type { BindPlan, FilesystemPlan, MountPlan } from '../core/plan/plan.ts';
 import type { HostFd } from '../core/stage/stage.ts';
+import { asBind, isLong, makeFilesystem, mountLong } from './detached.ts';
 
 /** A tmpfs that takes its contents, or at least its mode, from the folder it hides. */
-export function takesAfterFolder(mount: MountPlan): mount is FilesystemPlan {
-  return mount.kind === 'filesystem' && mount.fstype === 'tmpfs' && (has(mount, 'tmpcopyup') || !has(mount, 'mode'));
+function takesAfterFolder(mount: FilesystemPlan): boolean {
+  return mount.fstype === 'tmpfs' && (has(mount, 'tmpcopyup') || !has(mount, 'mode'));
 }
 
 const has = ({ parameters }: FilesystemPlan, name: string) => parameters.some(([key]) => key === name);
+
+/** What is made, or looked at, here before the container's process is born. */
+export function isMadeHere(mount: MountPlan): mount is FilesystemPlan {
+  return mount.kind === 'filesystem' && (takesAfterFolder(mount) || isLong(mount));
+}
 
 /** The mounts to plan in their place, and the descriptors to close once the container has them. */
 export function asInImage(mounts: readonly MountPlan[], rootfs: string): { mounts: MountPlan[]; filled: HostFd[] } {
   const filled: HostFd[] = [];
   try {
     const planned = mounts.map((mount, i) => {
-      if (!takesAfterFolder(mount)) return mount;
+      if (!isMadeHere(mount)) return mount;
+      if (isLong(mount)) return mountLong(mount, filled);
       const parameters = mount.parameters.filter(([key]) => key !== 'tmpcopyup');
       const source = openSource(mount.target, mounts.slice(0, i), rootfs);
       if (source === undefined) return { ...mount, parameters };
@@ -77,8 +84,7 @@ function openSource(target: string, earlier: readonly MountPlan[], rootfs: strin
 }
 
 function fill(mount: FilesystemPlan, source: HostFd, filled: HostFd[]): BindPlan {
-  const at = { specPointer: mount.specPointer };
-  const tree = makeTmpfs(mount);
+  const tree = makeFilesystem(mount);
   filled.push(tree);
   try {
     copyFolder(source, tree);
@@ -88,30 +94,10 @@ function fill(mount: FilesystemPlan, source: HostFd, filled: HostFd[]): BindPlan
     const full = code === 'ENOSPC' || code === 'EDQUOT';
     throw new ContainerError(
       `can't copy what is in ${mount.target}: ${full ? 'it is more than the tmpfs may hold' : code}`,
-      { ...at, cause: error },
+      { specPointer: mount.specPointer, cause: error },
     );
   }
-  const { target, attributes: set, propagation } = mount;
-  const flags = { set, clear: 0, attributesRecursive: false, propagation, propagationRecursive: false };
-  return { kind: 'bind', target, source: 'tmpfs', detached: tree, recursive: false, ...flags, ...at };
-}
-
-/** Source: fsopen(2), fsconfig(2), fsmount(2). Its flags come later: the container's may be read-only. */
-function makeTmpfs({ fstype, source, parameters, target, specPointer }: FilesystemPlan): HostFd {
-  const context = syscall('fsopen', [fstype, k.FSOPEN_CLOEXEC]) as HostFd;
-  try {
-    for (const [key, value] of [['source', source] as const, ...parameters])
-      syscall('fsconfig', [context, value === null ? k.FSCONFIG_SET_FLAG : k.FSCONFIG_SET_STRING, key, value, 0]);
-    syscall('fsconfig', [context, k.FSCONFIG_CMD_CREATE, null, null, 0]);
-    return syscall('fsmount', [context, k.FSMOUNT_CLOEXEC, 0]) as HostFd;
-  } catch (error) {
-    throw new ContainerError(`can't make a ${fstype} for ${target}: ${(error as Error).message}`, {
-      specPointer,
-      cause: error,
-    });
-  } finally {
-    closeSync(context);
-  }
+  return asBind(mount, tree);
 }
 
 /** A path of one component below an open folder: no link on the way can be put there meanwhile. */

@@ -101,6 +101,16 @@ describe('podman run', needs({ root: true, command: ['podman', 'conmon', 'unshar
     expect(await inside(options, script)).toBe(`${expected}kept\n`); // the volume is the second container's as well
   });
 
+  test('images and overlays as mounts, whose folders have long names', async () => {
+    const folder = `${engine.folder}/${'long-name-'.repeat(20)}`;
+    mkdirSync(folder);
+    writeFileSync(`${folder}/file`, 'below\n');
+    const options = ['--mount', 'type=image,src=busybox,dst=/image', '-v', `${folder}:/upper:O`];
+    const script = 'ls /image/bin/busybox; echo above > /upper/file; cat /upper/file';
+    expect(await inside(options, script)).toBe('/image/bin/busybox\nabove\n');
+    expect(readFileSync(`${folder}/file`, 'utf8')).toBe('below\n');
+  });
+
   test('--device, --sysctl, --shm-size, --hostname, --entrypoint, --preserve-fds, -i', async () => {
     const devices = [
       '--device',
