@@ -180,7 +180,7 @@ function hostPids(linux: NonNullable<Spec['linux']>): void {
   linux.namespaces = linux.namespaces!.filter(({ type }) => type !== 'pid');
 }
 
-describe.each(Object.keys(runtimes))('%s', needs({ root: true }), (name) => {
+describe.each(runtimes)('%s', needs({ root: true }), (name) => {
   let engine: Engine;
   let oci: Runtime;
 

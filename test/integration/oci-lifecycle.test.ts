@@ -7,7 +7,7 @@ import { Runtime, runtimes } from './oci-support.ts';
 
 const sleep = 'trap "exit 9" TERM; while :; do sleep 0.05; done';
 
-describe.each(Object.keys(runtimes))('%s', needs({ root: true }), (name) => {
+describe.each(runtimes)('%s', needs({ root: true }), (name) => {
   let engine: Engine;
   let oci: Runtime;
 

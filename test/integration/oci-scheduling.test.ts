@@ -5,17 +5,17 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Spec } from '../../src/core/spec/types.ts';
 import { needs } from '../support/need.ts';
 import { Engine, runProgram } from '../support/tinyctr.ts';
-import { Runtime } from './oci-support.ts';
+import { differs, Runtime, runtime } from './oci-support.ts';
 
 const sleep = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
 
-describe('tinyctr-oci', needs({ root: true }), () => {
+describe(`${runtime}`, needs({ root: true }), () => {
   let engine: Engine;
   let oci: Runtime;
 
   beforeAll(async () => {
     engine = await new Engine().prepare();
-    oci = new Runtime(engine, 'tinyctr-oci');
+    oci = new Runtime(engine, runtime);
   });
 
   afterAll(async () => {
@@ -42,11 +42,11 @@ describe('tinyctr-oci', needs({ root: true }), () => {
       { policy: 'SCHED_RR', priority: 3, flags: ['SCHED_FLAG_RESET_ON_FORK'] },
       /SCHED_RR\|SCHED_RESET_ON_FORK[\s\S]*priority: 3/,
     ],
-  ])('scheduler %j', async (scheduler, wanted) => {
+  ])('scheduler %j', differs(runtime, 'newer-than-runc-1.1'), async (scheduler, wanted) => {
     expect(await seen(({ process }) => Object.assign(process!, { scheduler }), 'sched', 'chrt', '-p')).toMatch(wanted);
   });
 
-  test('scheduler.nice', async () => {
+  test('scheduler.nice', differs(runtime, 'newer-than-runc-1.1'), async () => {
     const scheduler = { policy: 'SCHED_OTHER', nice: 11 };
     const found = await seen(({ process }) => Object.assign(process!, { scheduler }), 'nice', 'ps', '-o', 'ni=', '-p');
     expect(found.trim()).toBe('11');
@@ -55,11 +55,11 @@ describe('tinyctr-oci', needs({ root: true }), () => {
   test.each([
     [{ class: 'IOPRIO_CLASS_BE', priority: 6 }, 'best-effort: prio 6\n'],
     [{ class: 'IOPRIO_CLASS_IDLE', priority: 0 }, 'idle\n'],
-  ])('ioPriority %j', async (ioPriority, wanted) => {
+  ])('ioPriority %j', differs(runtime, 'newer-than-runc-1.1'), async (ioPriority, wanted) => {
     expect(await seen(({ process }) => Object.assign(process!, { ioPriority }), 'io', 'ionice', '-p')).toBe(wanted);
   });
 
-  test('personality LINUX32, for the container and for exec', async () => {
+  test('personality LINUX32, for the container and for exec', differs(runtime, 'newer-than-runc-1.1'), async () => {
     const path = oci.bundle(`uname -m; ${sleep}`, ({ linux }) =>
       Object.assign(linux!, { personality: { domain: 'LINUX32' } }),
     );
@@ -70,21 +70,25 @@ describe('tinyctr-oci', needs({ root: true }), () => {
     expect(output()).toBe(machine);
   });
 
-  test.skipIf(availableParallelism() < 2)('execCPUAffinity is for exec, and for it alone', async () => {
-    const allowed = 'grep Cpus_allowed_list /proc/self/status | cut -f 2';
-    const path = oci.bundle(`${allowed}; ${sleep}`, ({ process }) =>
-      Object.assign(process!, { execCPUAffinity: { initial: '0', final: '1' } }),
-    );
-    const { output } = await oci.create(path, 'affine');
-    await oci.call('start', 'affine');
-    expect((await oci.call('exec', 'affine', 'sh', '-c', allowed)).stdout).toBe('1\n');
-    const all = output();
-    expect(all).not.toBe('1\n');
-    const file = `${engine.folder}/process.json`;
-    const process = { args: ['sh', '-c', allowed], cwd: '/', user: { uid: 0, gid: 0 }, env: ['PATH=/bin'] };
-    writeFileSync(file, JSON.stringify({ ...process, execCPUAffinity: { initial: '1' } }));
-    expect((await oci.call('exec', '--process', file, 'affine')).stdout).toBe(all);
-  });
+  test.skipIf(availableParallelism() < 2)(
+    'execCPUAffinity is for exec, and for it alone',
+    differs(runtime, 'newer-than-runc-1.1'),
+    async () => {
+      const allowed = 'grep Cpus_allowed_list /proc/self/status | cut -f 2';
+      const path = oci.bundle(`${allowed}; ${sleep}`, ({ process }) =>
+        Object.assign(process!, { execCPUAffinity: { initial: '0', final: '1' } }),
+      );
+      const { output } = await oci.create(path, 'affine');
+      await oci.call('start', 'affine');
+      expect((await oci.call('exec', 'affine', 'sh', '-c', allowed)).stdout).toBe('1\n');
+      const all = output();
+      expect(all).not.toBe('1\n');
+      const file = `${engine.folder}/process.json`;
+      const process = { args: ['sh', '-c', allowed], cwd: '/', user: { uid: 0, gid: 0 }, env: ['PATH=/bin'] };
+      writeFileSync(file, JSON.stringify({ ...process, execCPUAffinity: { initial: '1' } }));
+      expect((await oci.call('exec', '--process', file, 'affine')).stdout).toBe(all);
+    },
+  );
 
   test.each<[string, (spec: Spec) => void, string]>([
     [
@@ -127,7 +131,7 @@ describe('tinyctr-oci', needs({ root: true }), () => {
       ({ linux }) => Object.assign(linux!, { personality: { domain: 'LINUX', flags: ['X'] } }),
       'is "X"',
     ],
-  ])('%s is checked before anything happens', async (pointer, change, words) => {
+  ])('%s is checked before anything happens', differs(runtime, 'validation-first'), async (pointer, change, words) => {
     const { code, stderr } = await oci.run(oci.bundle('echo ran', change), 'wrong');
     expect(code).toBe(1);
     expect(stderr).toContain(pointer);
@@ -150,11 +154,15 @@ describe('tinyctr-oci', needs({ root: true }), () => {
       ({ linux }) => Object.assign(linux!, { mountLabel: 'x' }),
       'selinux mount label is specified in config, but selinux is disabled',
     ],
-  ])('%s without its security module is an error, never ignored', async (pointer, change, words) => {
-    if (existsSync('/sys/fs/selinux/enforce') || existsSync('/sys/kernel/security/apparmor')) return; // tried in test/vm
-    const { code, stderr, stdout } = await oci.run(oci.bundle('echo ran', change), 'label');
-    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
-    expect(stderr).toContain(words);
-    expect(stderr).toContain(pointer);
-  });
+  ])(
+    '%s without its security module is an error, never ignored',
+    differs(runtime, 'validation-first'),
+    async (pointer, change, words) => {
+      if (existsSync('/sys/fs/selinux/enforce') || existsSync('/sys/kernel/security/apparmor')) return; // tried in test/vm
+      const { code, stderr, stdout } = await oci.run(oci.bundle('echo ran', change), 'label');
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      expect(stderr).toContain(words);
+      expect(stderr).toContain(pointer);
+    },
+  );
 });

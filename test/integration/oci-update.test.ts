@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import { needs } from '../support/need.ts';
 import { Engine, runProgram } from '../support/tinyctr.ts';
-import { Runtime, runtimes } from './oci-support.ts';
+import { differs, ours, Runtime, runtime, runtimes } from './oci-support.ts';
 
 const sleep = 'while :; do sleep 0.05; done';
 const id = `update-${process.pid}`;
@@ -13,7 +13,7 @@ const id = `update-${process.pid}`;
 describe('update and events', needs({ root: true }), () => {
   let engine: Engine;
   let oci: Runtime;
-  const cgroup = () => `${cgroupRoot()}/tinyctr-oci/${id}`;
+  const cgroup = () => `${cgroupRoot()}${oci.cgroup(id)}`;
   const read = (file: string) => readFileSync(`${cgroup()}/${file}`, 'utf8').trim();
   const start = async (runtime = oci, script = sleep) => {
     await runtime.create(runtime.bundle(script), id);
@@ -22,7 +22,7 @@ describe('update and events', needs({ root: true }), () => {
 
   beforeAll(async () => {
     engine = await new Engine().prepare();
-    oci = new Runtime(engine, 'tinyctr-oci');
+    oci = new Runtime(engine, runtime);
   });
   afterEach(() => oci.call('delete', '--force', id));
   afterAll(() => engine.remove());
@@ -40,7 +40,7 @@ describe('update and events', needs({ root: true }), () => {
     [['--cpu-quota', '1000', '--cpu-burst', '2000'], 'cpu.burst is 2000; it must not be larger than cpu.quota, 1000'],
     [['--memory-swap', '5m'], 'wants a memory.limit that is not larger'],
     [['--resources', '/not/there'], '--resources /not/there: no such file or directory'],
-  ])('update %j is refused, and changes nothing', async (words, message) => {
+  ])('update %j is refused, and changes nothing', differs(runtime, 'validation-first'), async (words, message) => {
     await start();
     const before = read('cgroup.controllers');
     const { code, stdout, stderr } = await oci.call('update', ...words, id);
@@ -58,7 +58,10 @@ describe('update and events', needs({ root: true }), () => {
   });
 
   const hugetlb = { skip: !readFileSync(`${cgroupRoot()}/cgroup.controllers`, 'utf8').includes('hugetlb') };
-  test('update takes linux.resources from a file or from standard input', hugetlb, async () => {
+  test('update takes linux.resources from a file or from standard input', {
+    ...differs(runtime, 'validation-first'),
+    ...hugetlb,
+  }, async () => {
     await start();
     const text = (limit: number, more = {}) =>
       JSON.stringify({ hugepageLimits: [{ pageSize: '2MB', limit }], memory: { limit: 0 }, pids: null, ...more });
@@ -86,7 +89,7 @@ describe('update and events', needs({ root: true }), () => {
       ? Object.entries(value).flatMap(([key, field]) => [`${at}/${key}`, ...fields(field, `${at}/${key}`)])
       : [];
 
-  test.each(Object.keys(runtimes))('%s: events --stats is one line of JSON', async (name) => {
+  test.each(runtimes)('%s: events --stats is one line of JSON', async (name) => {
     const runtime = new Runtime(engine, name);
     await start(runtime);
     const { code, stdout, stderr } = await runtime.call('events', '--stats', id);
@@ -105,23 +108,27 @@ describe('update and events', needs({ root: true }), () => {
     expect(event.data.pids.current).toBeGreaterThanOrEqual(1);
   });
 
-  test('events follows until the container ends', async () => {
-    await start();
-    const child = spawn(oci.command[0]!, [...oci.command.slice(1), 'events', '--interval=100ms', id]);
-    let output = '';
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    await new Promise<void>((resolve) => {
-      child.stdout.on('data', (text) => {
-        output += text;
-        if (output.split('\n').length > 3) resolve();
+  test(
+    'events follows until the container ends',
+    ours(runtime, 'runc 1.1.5 does not end with it here (events-end)'),
+    async () => {
+      await start();
+      const child = spawn(oci.command[0]!, [...oci.command.slice(1), 'events', '--interval=100ms', id]);
+      let output = '';
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      await new Promise<void>((resolve) => {
+        child.stdout.on('data', (text) => {
+          output += text;
+          if (output.split('\n').length > 3) resolve();
+        });
       });
-    });
-    await oci.call('kill', id, 'KILL');
-    expect(await ended).toBe(0);
-    for (const line of output.trim().split('\n')) expect(JSON.parse(line)).toMatchObject({ type: 'stats', id });
-  });
+      await oci.call('kill', id, 'KILL');
+      expect(await ended).toBe(0);
+      for (const line of output.trim().split('\n')) expect(JSON.parse(line)).toMatchObject({ type: 'stats', id });
+    },
+  );
 
-  test('events ends when nobody reads; an interval has to be one', async () => {
+  test('events ends when nobody reads; an interval has to be one', differs(runtime, 'error-texts'), async () => {
     await start();
     const words = [...oci.command, 'events', '--interval', '50ms', id];
     expect(
