@@ -28,7 +28,6 @@ struct birth {
 	const int32_t *fds; /* host descriptors that become 0, 1, 2 ... in the stage */
 	int fd_count;
 	int stage_fd;
-	int ambient; /* keep the capabilities of a new user namespace across the exec (no id maps exist yet) */
 	long failed;
 };
 
@@ -63,24 +62,6 @@ static long place_descriptors(struct birth *birth)
 	return result < 0 ? result : stage;
 }
 
-static long raise_ambient(void)
-{
-	struct { uint32_t version; int32_t pid; } header = { 0x20080522, 0 };
-	struct { uint32_t effective, permitted, inheritable; } data[2];
-	long result = sys3(SYS_capget, &header, data, 0);
-	if (result < 0)
-		return result;
-	for (int i = 0; i < 2; i++)
-		data[i].inheritable = data[i].permitted;
-	if ((result = sys3(SYS_capset, &header, data, 0)) < 0)
-		return result;
-	for (int cap = 0; cap < 64; cap++)
-		if (data[cap / 32].permitted >> (cap % 32) & 1)
-			if ((result = sys5(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0)) < 0)
-				return result;
-	return 0;
-}
-
 /* The child, on its own small stack, its parent's thread suspended: it must end in an exec or an exit. */
 __attribute__((noreturn, used)) static void child_main(struct birth *birth)
 {
@@ -91,9 +72,7 @@ __attribute__((noreturn, used)) static void child_main(struct birth *birth)
 	if (birth->failed == 0)
 		birth->failed = place_descriptors(birth);
 	long stage = birth->failed;
-	if (stage >= 0 && birth->ambient)
-		birth->failed = raise_ambient();
-	if (birth->failed >= 0)
+	if (stage >= 0)
 		birth->failed = sys5(SYS_execveat, stage, "", argv, empty, AT_EMPTY_PATH);
 	for (;;)
 		sys3(SYS_exit_group, 126, 0, 0);
@@ -140,11 +119,11 @@ static long clone3_child(struct clone_args *args, struct birth *birth)
  * vfork-like: the cost does not depend on the size of Node. The caller must be Node's main thread, because the
  * stage's parent-death signal fires when the thread ends that made it.
  */
-EXPORT long tinyctr_spawn(uint64_t flags, int cgroup_fd, int stage_fd, const int32_t *fds, int fd_count, int ambient,
+EXPORT long tinyctr_spawn(uint64_t flags, int cgroup_fd, int stage_fd, const int32_t *fds, int fd_count,
 			  int32_t *pidfd_out)
 {
 	static char stack[16384] __attribute__((aligned(16)));
-	struct birth birth = { fds, fd_count, stage_fd, ambient, 0 };
+	struct birth birth = { fds, fd_count, stage_fd, 0 };
 	unsigned long all = ~0UL, old;
 	int32_t pidfd = -1;
 	struct clone_args args = {

@@ -14,6 +14,8 @@ export interface Bind {
   propagation: string;
   /** Whether mounts below the source come along, and whether a read-only bind makes those read-only too. */
   recursive: 'enabled' | 'disabled' | 'writable' | 'readonly';
+  /** The owners are shown as the container's user namespace has them. */
+  idmap?: true;
 }
 
 /** The OCI mount. Read-only is recursive (`rro`) as in docker since 25: `ro` alone leaves mounts below writable. */
@@ -23,7 +25,12 @@ export function bindMount(bind: Bind): Mount {
     destination: bind.destination,
     type: 'bind',
     source: bind.source,
-    options: [bind.recursive === 'disabled' ? 'bind' : 'rbind', ...(bind.readonly ? [readonly] : []), bind.propagation],
+    options: [
+      bind.recursive === 'disabled' ? 'bind' : 'rbind',
+      ...(bind.readonly ? [readonly] : []),
+      bind.propagation,
+      ...(bind.idmap ? ['idmap'] : []),
+    ],
   };
 }
 

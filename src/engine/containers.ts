@@ -1,5 +1,6 @@
 /** Records of containers below <root>/containers: who they are, their writable layer, how they ended. Host side. */
 import {
+  chownSync,
   closeSync,
   existsSync,
   mkdirSync,
@@ -14,6 +15,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { ContainerError } from '../core/kernel/error.ts';
+import type { IdMaps } from '../core/plan/plan.ts';
+import { hostId } from '../core/plan/user-namespace.ts';
 import { removeTree } from '../image/unpack/remove-tree.ts';
 
 export interface ContainerRecord {
@@ -27,6 +30,8 @@ export interface ContainerRecord {
   /** ISO 8601. */
   created: string;
   stopSignal: number | undefined;
+  /** Of its user namespace; they are this container's alone until it is removed. */
+  idMaps?: IdMaps;
   /** `oomKilled`: the kernel killed a process of it for its memory. */
   ended?: { at: string; exitCode: number; oomKilled?: true };
 }
@@ -41,6 +46,7 @@ export function createContainer(root: string, record: ContainerRecord): string {
   mkdirSync(folder, { mode: 0o700 });
   if (record.name) takeName(root, record.name, record.id);
   mkdirSync(`${folder}/upper`, { mode: 0o755 });
+  if (record.idMaps) chownSync(`${folder}/upper`, hostId(record.idMaps.uid, 0)!, hostId(record.idMaps.gid, 0)!);
   mkdirSync(`${folder}/work`, { mode: 0o700 });
   mkdirSync(`${folder}/rootfs`, { mode: 0o700 });
   writeRecord(root, record);

@@ -90,21 +90,38 @@ function overlay(under: readonly Mount[], over: readonly Mount[]): Mount[] {
   return under.filter((mount) => !taken.has(mount.destination) && !inDev(mount));
 }
 
+/** A user namespace can mount a sysfs and a message queue of its own namespaces only; the host's are bound. */
+function fromHost(mount: Mount, shared: HostNamespaces, host: HostReaders): Mount[] {
+  const { destination, options = [] } = mount;
+  const hosts = (destination === '/sys' && shared.network) || (destination === '/dev/mqueue' && shared.ipc);
+  if (hosts && !host.exists(destination)) return [];
+  return [
+    hosts ? { destination, type: 'bind', source: destination, options: ['bind', 'rprivate', ...options] } : mount,
+  ];
+}
+
 export interface MountsInput {
   options: RunOptions;
   files: EtcFiles;
   host: HostReaders;
   namespaces: HostNamespaces;
+  /** In a user namespace of its own. */
+  mapped: boolean;
 }
 
 /** All mounts in the order of mounting: the system's, then the others, parents before what lies below them. */
 export function mounts(input: MountsInput, problems: Problems): Mount[] {
   const { options, files, host, namespaces } = input;
   const user = userMounts(options, host, problems);
+  const idmapped = user.find((mount) => mount.options?.includes('idmap'));
+  if (idmapped && !input.mapped)
+    problems.add(`${idmapped.destination} is to be idmapped, which means something with --userns only`);
   const size = problems.attempt(() => shmBytes(options.shmSize), defaultShmBytes);
   const hostShm = { source: '/dev/shm', destination: '/dev/shm', readonly: false, propagation: 'rprivate' };
   const generated = etcMounts(files, options.readOnly === true);
   if (namespaces.ipc) generated.push(bindMount({ ...hostShm, recursive: 'enabled' }));
   const others = [...overlay(generated, user), ...user].sort((a, b) => depth(a) - depth(b));
-  return [...overlay(systemMounts(options.privileged === true, size), others), ...others];
+  const system = systemMounts(options.privileged === true, size);
+  const made = input.mapped ? system.flatMap((mount) => fromHost(mount, namespaces, host)) : system;
+  return [...overlay(made, others), ...others];
 }

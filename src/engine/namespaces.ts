@@ -43,8 +43,34 @@ export function hostNamespaces(options: RunOptions, problems: Problems): HostNam
 }
 
 /** The new namespaces, as runtime-spec's linux.namespaces; the mount one is always the container's. */
-export function namespaces(host: HostNamespaces): Namespace[] {
-  const own: NamespaceType[] = ['mount'];
+export function namespaces(host: HostNamespaces, user: boolean): Namespace[] {
+  const own: NamespaceType[] = user ? ['user', 'mount'] : ['mount'];
   for (const type of ['network', 'uts', 'pid', 'ipc', 'cgroup'] as const) if (!host[type]) own.push(type);
   return own.map((type) => ({ type }));
+}
+
+const laterModes = ['nomap', 'private', 'container:', 'ns:'];
+
+/** --userns; undefined is the host's. With the host's processes or everything of the host's, there is nothing left to keep apart. */
+export function usernsMode(options: RunOptions, problems: Problems): 'auto' | 'keep-id' | undefined {
+  const { userns = 'host' } = options;
+  if (userns === 'host') return undefined;
+  if (userns !== 'auto' && userns !== 'keep-id') {
+    const later = laterModes.some((mode) => userns.startsWith(mode)) || /^(auto|keep-id):/.test(userns);
+    problems.add(`--userns '${userns}' is ${later ? 'not there yet' : 'unknown'}: auto, keep-id or host is allowed`);
+    return undefined;
+  }
+  if (options.privileged)
+    problems.add(
+      `--privileged and --userns=${userns} exclude each other: it gives the host's devices to the host's root`,
+    );
+  if (options.pid === 'host')
+    problems.add(
+      `--pid=host and --userns=${userns} exclude each other: a procfs of the host's processes can't be mounted there`,
+    );
+  if (options.cgroupns === 'host')
+    problems.add(
+      `--cgroupns=host and --userns=${userns} exclude each other: the host's cgroups can't be mounted there`,
+    );
+  return userns;
 }

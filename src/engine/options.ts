@@ -54,6 +54,7 @@ export interface RunOptions extends LimitOptions {
   pid?: string;
   ipc?: string;
   uts?: string;
+  userns?: string;
   sysctl: string[];
   shmSize?: string;
   dns: string[];

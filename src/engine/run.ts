@@ -1,11 +1,12 @@
 /** `tinyctr run`, from options to exit status: image, spec, plan, launch, supervise, clean up. Host side. */
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { launch, type RunningContainer } from '../core/container/launch.ts';
 import { killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { randomHex } from '../core/host/random.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { planContainer } from '../core/plan/container.ts';
-import type { Plan } from '../core/plan/plan.ts';
+import type { IdMaps, Plan } from '../core/plan/plan.ts';
+import { hostId } from '../core/plan/user-namespace.ts';
 import type { Seccomp } from '../core/spec/types.ts';
 import type { HostFd, Observer } from '../core/stage/stage.ts';
 import { imageFile } from '../image/layout.ts';
@@ -18,6 +19,7 @@ import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';
 import { exitCode, openStdio, superviseForeground } from './foreground.ts';
 import { type Hit, oomKilled, readHits } from './hits.ts';
 import { hostReaders } from './host.ts';
+import type { MappedLayers } from './mapped-layers.ts';
 import type { RunOptions } from './options.ts';
 import { resolveSeccompFile } from './seccomp-file.ts';
 import { defaultSeccompProfile } from './seccomp-profile.ts';
@@ -39,6 +41,23 @@ export interface RunRequest {
 
 /** Returns the exit status of the container's command. Throws what went wrong before it ran; then nothing of it is left. */
 export async function run(request: RunRequest): Promise<number> {
+  const { userns } = request.options;
+  const mode = userns === 'auto' || userns === 'keep-id' ? userns : undefined;
+  for (;;)
+    try {
+      return await runWith(
+        request,
+        mode && (await import('./id-ranges.ts')).chooseIdMaps(mode, request.root, process.env),
+      );
+    } catch (error) {
+      if (!(error instanceof IdsTaken)) throw error;
+    }
+}
+
+/** Another container was faster: nothing was made yet. */
+class IdsTaken extends Error {}
+
+async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise<number> {
   const { root, runRoot, options } = request;
   const { tty, interactive } = terminalWishes(options);
   const id = randomHex(32);
@@ -57,8 +76,10 @@ export async function run(request: RunRequest): Promise<number> {
       resolvConf: `${stateFolder}/resolv.conf`,
     },
     host: hostReaders,
+    idMaps,
   });
-  const plan = makePlan(request, wanted, id, tty);
+  const layers = idMaps && (await mapLayers(request, idMaps));
+  const plan = makePlan(request, wanted, id, tty, layers);
   if (options.cidfile !== undefined && existsSync(options.cidfile))
     throw new ContainerError(`${options.cidfile} exists already`, {
       hint: 'a cidfile is never overwritten: remove it, or give another --cidfile',
@@ -81,9 +102,12 @@ export async function run(request: RunRequest): Promise<number> {
     labels: wanted.labels,
     created: new Date().toISOString(),
     stopSignal: wanted.stopSignal,
+    ...(idMaps ? { idMaps } : {}),
   };
   try {
+    const areTaken = idMaps && (await import('./id-ranges.ts')).areTaken;
     withStoreLock(root, () => {
+      if (areTaken?.(root, idMaps!)) throw new IdsTaken();
       if (!existsSync(imageFile(root, record.image)))
         throw new ContainerError(`the image ${request.imageName} was removed just now`);
       createContainer(root, record); // from here on rmi refuses: a container uses the image
@@ -94,7 +118,7 @@ export async function run(request: RunRequest): Promise<number> {
   }
   let cidfileWritten = false;
   try {
-    writeEtcFiles(stateFolder, options, wanted);
+    writeEtcFiles(stateFolder, options, wanted, idMaps);
     if (options.cidfile !== undefined) {
       writeFileSync(options.cidfile, id, { flag: 'wx' });
       cidfileWritten = true;
@@ -128,8 +152,18 @@ function terminalWishes(options: RunOptions): { tty: boolean; interactive: boole
   return { tty, interactive };
 }
 
-function makePlan(request: RunRequest, wanted: ContainerSpec, id: string, tty: boolean): Plan {
-  const { image, root } = request;
+async function mapLayers({ root, image, layersFolder }: RunRequest, maps: IdMaps): Promise<MappedLayers> {
+  return (await import('./mapped-layers.ts')).mapLayers(root, layersFolder, image.layers, maps);
+}
+
+function makePlan(
+  request: RunRequest,
+  wanted: ContainerSpec,
+  id: string,
+  tty: boolean,
+  layers: MappedLayers = { lower: request.image.layers, idMapped: false },
+): Plan {
+  const { root } = request;
   const folder = `${root}/containers/${id}`;
   const seccomp = chooseProfile(wanted);
   return planContainer(
@@ -141,7 +175,7 @@ function makePlan(request: RunRequest, wanted: ContainerSpec, id: string, tty: b
         source: {
           kind: 'overlay',
           layersFolder: request.layersFolder,
-          lower: image.layers,
+          ...layers,
           upper: `${folder}/upper`,
           work: `${folder}/work`,
           volatile: request.options.rm ?? false, // nobody will read it after a crash
@@ -181,7 +215,7 @@ function readHostFile(path: string): string {
   return existsSync(path) ? readFileSync(path, 'utf8') : '';
 }
 
-function writeEtcFiles(folder: string, options: RunOptions, wanted: ContainerSpec): void {
+function writeEtcFiles(folder: string, options: RunOptions, wanted: ContainerSpec, idMaps: IdMaps | undefined): void {
   const hostNetwork = wanted.hostNamespaces.network;
   writeFileSync(`${folder}/hosts`, hostsFile(options.addHost, hostNetwork ? readHostFile('/etc/hosts') : undefined), {
     mode: 0o644,
@@ -189,6 +223,9 @@ function writeEtcFiles(folder: string, options: RunOptions, wanted: ContainerSpe
   writeFileSync(`${folder}/hostname`, hostnameFile(wanted.hostname), { mode: 0o644 });
   const dns = resolvConf({ hostFile: readHostFile('/etc/resolv.conf'), dns: options.dns, hostNetwork });
   writeFileSync(`${folder}/resolv.conf`, dns, { mode: 0o644 });
+  if (idMaps)
+    for (const name of ['hosts', 'hostname', 'resolv.conf'])
+      chownSync(`${folder}/${name}`, hostId(idMaps.uid, 0)!, hostId(idMaps.gid, 0)!);
 }
 
 const explain = async (error: unknown, plan: Plan, hostPid: number): Promise<unknown> =>

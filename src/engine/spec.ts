@@ -2,8 +2,10 @@
  * The options of `tinyctr run` and the image's few fields, made into the OCI Spec that docker would have written.
  * Pure: what has to be read from the host is read by functions passed in.
  */
+import type { IdMaps } from '../core/plan/plan.ts';
 import type { Spec } from '../core/spec/types.ts';
 import type { ImageConfig } from '../image/config.ts';
+import { callerOf } from './caller.ts';
 import { capabilities } from './capabilities.ts';
 import { processArgs, workingDirectory } from './command.ts';
 import { devices } from './devices.ts';
@@ -12,7 +14,7 @@ import { checkDns, parseAddHost } from './etc-files.ts';
 import { checkGroup, checkHostname, checkName, checkUser, parseLabel, parseSignal } from './identity.ts';
 import { cgroupPath, resources } from './limits.ts';
 import { type EtcFiles, mounts } from './mounts.ts';
-import { type HostNamespaces, hostNamespaces, namespaces } from './namespaces.ts';
+import { type HostNamespaces, hostNamespaces, namespaces, usernsMode } from './namespaces.ts';
 import type { HostReaders, RunOptions } from './options.ts';
 import { type SeccompChoice, security, systemPaths } from './security.ts';
 import { sysctls } from './sysctl.ts';
@@ -32,6 +34,8 @@ export interface ContainerSpecInput {
   terminal: boolean;
   files: EtcFiles;
   host: HostReaders;
+  /** Of --userns=auto and keep-id. */
+  idMaps?: IdMaps | undefined;
 }
 
 export interface ContainerSpec {
@@ -52,8 +56,9 @@ export interface ContainerSpec {
   hostNamespaces: HostNamespaces;
 }
 
-function userText(options: RunOptions, image: ImageConfig): string {
+function userText(options: RunOptions, image: ImageConfig, caller?: { uid: number; gid: number }): string {
   if (options.user !== undefined) return checkUser('--user', options.user);
+  if (caller) return `${caller.uid}:${caller.gid}`;
   return image.User ? checkUser("the image's User", image.User) : '';
 }
 
@@ -111,6 +116,7 @@ export function containerSpec(input: ContainerSpecInput): ContainerSpec {
   const { options, image, host } = input;
   const problems = new Problems();
   const shared = hostNamespaces(options, problems);
+  const mode = usernsMode(options, problems);
   const hostname = problems.attempt(() => containerHostname(input, shared), '');
   const safety = security(options, host, problems);
   const spec: Spec = {
@@ -118,22 +124,23 @@ export function containerSpec(input: ContainerSpecInput): ContainerSpec {
     process: { ...containerProcess(input, hostname, problems), noNewPrivileges: safety.noNewPrivileges },
     root: { path: input.rootfs, readonly: options.readOnly === true },
     ...(shared.uts ? {} : { hostname }),
-    mounts: mounts({ options, files: input.files, host, namespaces: shared }, problems),
+    mounts: mounts({ options, files: input.files, host, namespaces: shared, mapped: mode !== undefined }, problems),
   };
   const nodes = devices(options, host, problems);
   spec.linux = {
-    namespaces: namespaces(shared),
+    namespaces: namespaces(shared, mode !== undefined),
+    ...(input.idMaps ? { uidMappings: [...input.idMaps.uid], gidMappings: [...input.idMaps.gid] } : {}),
     devices: nodes.devices,
     resources: { devices: nodes.rules, ...resources(options, host, problems) },
     cgroupsPath: problems.attempt(() => cgroupPath(options.cgroupParent, input.id), ''),
     ...rootfsPropagation(spec),
-    sysctl: sysctls(options, shared, host, problems),
+    sysctl: sysctls(options, shared, host, problems, mode !== undefined),
     ...systemPaths(safety.hideSystemPaths, host),
   };
   checkOthers(options, problems);
   const result: ContainerSpec = {
     spec,
-    user: problems.attempt(() => userText(options, image), ''),
+    user: problems.attempt(() => userText(options, image, mode === 'keep-id' ? callerOf(host.env) : undefined), ''),
     groupAdd: problems.each(options.groupAdd, checkGroup),
     hostname,
     seccomp: safety.seccomp,

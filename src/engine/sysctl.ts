@@ -48,11 +48,11 @@ function parseSysctl(text: string, host: HostNamespaces): [string, string] {
  * docker's two defaults for a network namespace of the container's own: ports below 1024 and ping sockets are for
  * everybody in it. Left out where the kernel doesn't have them.
  */
-function defaultSysctls(namespaces: HostNamespaces, host: HostReaders): [string, string][] {
+function defaultSysctls(namespaces: HostNamespaces, host: HostReaders, mapped: boolean): [string, string][] {
   if (namespaces.network) return [];
   const defaults: [string, string][] = [
     ['net.ipv4.ip_unprivileged_port_start', '0'],
-    ['net.ipv4.ping_group_range', '0 2147483647'],
+    ['net.ipv4.ping_group_range', mapped ? '0 65535' : '0 2147483647'], // of groups that there are
   ];
   return defaults.filter(([key]) => host.exists(`/proc/sys/${key.replaceAll('.', '/')}`));
 }
@@ -63,7 +63,8 @@ export function sysctls(
   namespaces: HostNamespaces,
   host: HostReaders,
   problems: Problems,
+  mapped = false,
 ): Record<string, string> {
   const given = problems.each(options.sysctl, (text) => parseSysctl(text, namespaces));
-  return Object.fromEntries([...defaultSysctls(namespaces, host), ...given]);
+  return Object.fromEntries([...defaultSysctls(namespaces, host, mapped), ...given]);
 }

@@ -17,6 +17,8 @@ const refused: Record<string, string> = {
 interface VolumeFlags {
   readonly: boolean;
   propagation: string;
+  /** The owners are shown as the container's user namespace has them. */
+  idmap?: true;
 }
 
 /** Reads the words after the second colon; of each kind there is at most one. @throws UsageError */
@@ -25,8 +27,8 @@ function parseFlags(option: string, text: string): VolumeFlags {
   for (const word of words) {
     const reason = Object.hasOwn(refused, word) ? refused[word] : undefined;
     if (reason) throw new UsageError(`${option}: '${word}' is refused: ${reason}`);
-    if (word !== 'ro' && word !== 'rw' && !propagations.includes(word)) {
-      throw new UsageError(`${option}: '${word}' is none of ro, rw, ${propagations.join(', ')}`);
+    if (word !== 'ro' && word !== 'rw' && word !== 'idmap' && !propagations.includes(word)) {
+      throw new UsageError(`${option}: '${word}' is none of ro, rw, idmap, ${propagations.join(', ')}`);
     }
   }
   const access = words.filter((word) => word === 'ro' || word === 'rw');
@@ -34,7 +36,8 @@ function parseFlags(option: string, text: string): VolumeFlags {
   for (const kind of [access, propagation]) {
     if (kind.length > 1) throw new UsageError(`${option}: ${kind.join(' and ')} exclude each other`);
   }
-  return { readonly: access[0] === 'ro', propagation: propagation[0] ?? 'rprivate' };
+  const idmap = words.includes('idmap') ? { idmap: true as const } : {};
+  return { readonly: access[0] === 'ro', propagation: propagation[0] ?? 'rprivate', ...idmap };
 }
 
 /** Reads one -v. That the source exists is found out when it is mounted: it is never created. @throws UsageError */

@@ -35,7 +35,9 @@ export function removeUnused(root: string): string[] {
     const needed = new Set(listImages(root).flatMap((image) => image.layers));
     for (const layer of keptLayers(root)) needed.add(layer);
     removeStrayFiles(root);
-    const layers = readdirSync(layersFolder(root)).filter((name) => /^[a-f0-9]{32}$/.test(name) && !needed.has(name));
+    // A copy of a layer with other owners goes with it: <layer>.<map>.
+    const all = readdirSync(layersFolder(root)).filter((name) => /^[a-f0-9]{32}(\.[a-f0-9]{16})?$/.test(name));
+    const layers = all.filter((name) => !needed.has(name.slice(0, 32)));
     return layers.flatMap((layer) => hide(root, layer) ?? []);
   });
   removeClaimed(root, gone);

@@ -109,7 +109,15 @@ export class Work {
     });
   }
 
-  /** The same for one more archive of a layer whose tree is there. */
+  /** Puts a copy of a layer with other owners beside it; where the layer is gone meanwhile, the copy goes with this work. */
+  publishCopy(tree: string, layer: string, suffix: string): void {
+    const place = join(layersFolder(this.#root), layer);
+    withStoreLock(this.#root, () => {
+      if (existsSync(place) && !existsSync(`${place}.${suffix}`)) renameSync(tree, `${place}.${suffix}`);
+    });
+  }
+
+  /** The same as publish for one more archive of a layer whose tree is there. */
   publishArchive(layer: FoundLayer, archive: { path: string; digest: string }): void {
     withStoreLock(this.#root, () => this.#placeArchive(layer, archive));
   }

@@ -442,7 +442,6 @@ describe('what is not there is refused by name', needs({ root: true }), () => {
     [['-d'], /--detach/],
     [['-p', '80:80'], /--publish/],
     [['--restart', 'always'], /--restart/],
-    [['--userns', 'host'], /--userns/],
     [['--gpus', 'all'], /--gpus/],
     [['--memory-swappiness', '10'], /--memory-swappiness is of cgroup v1: .*vm\.swappiness/],
     [['--kernel-memory', '1g'], /--kernel-memory is of cgroup v1/],

@@ -31,7 +31,7 @@ export function spawnStage(options: SpawnOptions): SpawnedStage {
   const page = options.page ?? memfd('stage-page', 4096);
   const fds = Int32Array.of(...options.stdio, theirs, page);
   const pidfd = new Int32Array(1);
-  const args = [options.namespaces, options.cgroupFd ?? -1, program, fds, 5, 0, pidfd];
+  const args = [options.namespaces, options.cgroupFd ?? -1, program, fds, 5, pidfd];
   const hostPid = shim('tinyctr_spawn', args);
   closeSync(program);
   closeSync(theirs);

@@ -31,15 +31,19 @@ interface Walk {
   device: bigint;
   /** The first name of a file that has several, by inode. */
   linked: Map<bigint, string>;
+  layer: boolean;
 }
 
-/** The archive in pieces, entries in the order of their names' bytes. Throws ContainerError for a file that changes meanwhile. */
-export async function* archiveDirectory(path: string): AsyncGenerator<Buffer> {
+/**
+ * The archive in pieces, entries in the order of their names' bytes; of a layer of the store, overlayfs's marks as OCI writes them.
+ * Throws ContainerError for a file that changes meanwhile.
+ */
+export async function* archiveDirectory(path: string, kind: 'files' | 'layer' = 'files'): AsyncGenerator<Buffer> {
   const fd = openSync(path, K.O_RDONLY | K.O_DIRECTORY);
   try {
     const stat = fstatSync(fd, { bigint: true });
     yield encodeHeader({ ...entryOf('./', 'directory', stat), xattrs: readXattrs(fd) });
-    yield* archiveEntries(fd, '', { device: stat.dev, linked: new Map() });
+    yield* archiveEntries(fd, '', { device: stat.dev, linked: new Map(), layer: kind === 'layer' });
     yield endOfArchive;
   } finally {
     closeSync(fd);
@@ -66,6 +70,10 @@ async function* archiveOne(dirfd: number, pathFd: number, name: string, prefix: 
   const stat = fstatSync(pathFd, { bigint: true });
   const type = types[Number(stat.mode) & K.S_IFMT];
   if (type === undefined) return; // a socket means nothing without its process
+  if (walk.layer && type === 'char' && stat.rdev === 0n) {
+    yield marker(`${prefix}.wh.${name}`, stat);
+    return;
+  }
   const path = prefix + name;
   const first = walk.linked.get(stat.ino);
   if (type !== 'directory' && first !== undefined && stat.dev === walk.device) {
@@ -83,10 +91,21 @@ async function* archiveBelow(dirfd: number, name: string, path: string, walk: Wa
   try {
     const stat = fstatSync(fd, { bigint: true });
     yield encodeHeader({ ...entryOf(`${path}/`, 'directory', stat), xattrs: readXattrs(fd) });
+    if (walk.layer && isOpaque(fd)) yield marker(`${path}/.wh..wh..opq`, stat);
     if (stat.dev === walk.device) yield* archiveEntries(fd, `${path}/`, walk);
   } finally {
     closeSync(fd);
   }
+}
+
+/** Source: OCI image-spec, layer.md, "Whiteouts". */
+function marker(name: string, stat: BigIntStats): Buffer {
+  return encodeHeader({ ...entryOf(name, 'file', stat), mode: 0 });
+}
+
+/** Source: the kernel's overlayfs.rst. */
+function isOpaque(fd: number): boolean {
+  return rawSyscall('fgetxattr', fd, 'trusted.overlay.opaque', Buffer.alloc(8), 8) > 0;
 }
 
 async function* archiveFile(dirfd: number, name: string, path: string): AsyncGenerator<Buffer> {

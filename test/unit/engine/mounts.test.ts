@@ -129,7 +129,7 @@ describe('--volume', () => {
     ['/a:/b:ro,rw', 'ro and rw exclude'],
     ['/a:/b:ro,ro', 'exclude'],
     ['/a:/b:shared,slave', 'shared and slave exclude'],
-    ['/a:/b:readonly', "'readonly' is none of ro, rw, private"],
+    ['/a:/b:readonly', "'readonly' is none of ro, rw, idmap, private"],
     ['/a:/b:ro,', "'' is none of"],
     ['/a:/b:constructor', 'is none of'],
   ])('refuses %s', (text, reason) => {

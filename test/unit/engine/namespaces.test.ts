@@ -6,6 +6,47 @@ const typesOf = (options: Partial<RunOptions> = {}) => specOf(options).spec.linu
 const sysctlsOf = (options: Partial<RunOptions> = {}) => specOf(options).spec.linux?.sysctl;
 const defaults = { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' };
 
+describe('--userns', () => {
+  const env = { SUDO_UID: '1234', SUDO_GID: '1235' };
+  const map = [{ containerID: 0, hostID: 100000, size: 65536 }];
+  const idMaps = { uid: map, gid: map };
+  const withMaps = (options: Partial<RunOptions>) =>
+    specOf({ userns: 'auto', ...options }, { idMaps, host: fakeHost({ env }) });
+
+  it('auto is a new user namespace with the maps, and groups that may ping are those that there are', () => {
+    const { linux } = withMaps({}).spec;
+    expect(linux).toMatchObject({ uidMappings: map, gidMappings: map });
+    expect(linux!.namespaces![0]).toEqual({ type: 'user' });
+    expect(linux!.sysctl!['net.ipv4.ping_group_range']).toBe('0 65535');
+  });
+
+  it('keep-id runs as the caller, unless --user says otherwise', () => {
+    expect(withMaps({ userns: 'keep-id' }).user).toBe('1234:1235');
+    expect(withMaps({ userns: 'keep-id', user: '7' }).user).toBe('7');
+    expect(problemOf(() => specOf({ userns: 'keep-id' }))).toContain('the caller is root');
+  });
+
+  it('binds what a user namespace can’t mount', () => {
+    const at = (path: string, options: Partial<RunOptions>) =>
+      specOf({ userns: 'auto', ...options }, { idMaps, host: fakeHost({ files: { '/sys': '' } }) }).spec.mounts!.find(
+        ({ destination }) => destination === path,
+      );
+    expect(at('/sys', { network: 'host' })).toMatchObject({ type: 'bind', source: '/sys' });
+    expect(at('/sys', {})).toMatchObject({ type: 'sysfs' });
+    expect(at('/dev/mqueue', { ipc: 'host' })).toBeUndefined(); // the host has none
+  });
+
+  it('host is no user namespace', () => expect(typesOf({ userns: 'host' })).not.toContain('user'));
+
+  it('says everything that does not go with it', () => {
+    expect(problemsOf(() => specOf({ userns: 'auto', privileged: true, pid: 'host', cgroupns: 'host' }))).toHaveLength(
+      3,
+    );
+    expect(problemOf(() => specOf({ userns: 'auto:size=5' }))).toContain('not there yet');
+    expect(problemOf(() => specOf({ userns: '' }))).toContain('unknown');
+  });
+});
+
 describe('namespaces', () => {
   const all = ['mount', 'network', 'uts', 'pid', 'ipc', 'cgroup'];
 
