@@ -1,4 +1,4 @@
-/* Import direction: cli, oci -> engine -> image, seccomp, explain, lifecycle, spec -> core; registry -> core; within core: container -> init, plan, spec, stage, host -> kernel. */
+/* Import direction: cli, oci -> workshop, engine; workshop -> core; engine -> image, seccomp, explain, lifecycle, spec -> core; registry -> core; within core: container -> init, plan, spec, stage, host -> kernel. */
 const only = (name, from, allowed, comment) => ({
   name,
   comment,
@@ -35,6 +35,7 @@ module.exports = {
     only('validation', '^src/spec', '^src/(spec|core/(spec|plan|kernel))', 'what is wrong with a config.json: pure'),
     only('lifecycle', '^src/lifecycle', '^src/(lifecycle|core)', 'lifecycle -> core'),
     only('seccomp', '^src/seccomp', '^src/(seccomp|core)', 'seccomp -> core'),
+    only('workshop', '^src/workshop', '^src/(workshop|core)', 'workshop -> core: what can be watched of it'),
     only(
       'engine',
       '^src/engine',

@@ -35,6 +35,8 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   cgroup: { summary: 'draw cgroups with limit, use and pressure', load: () => import('./verbs/cgroup.ts') },
   login: { summary: 'keep a name and a password for a registry', load: () => import('./verbs/login.ts') },
   logout: { summary: 'forget them', load: () => import('./verbs/logout.ts') },
+  explain: { summary: 'print what run would do, step by step and why', load: () => import('./verbs/explain.ts') },
+  trace: { summary: 'show a trace that run --trace=FILE has written', load: () => import('./verbs/trace.ts') },
   cleanup: { summary: 'remove what dead containers left', load: () => import('./verbs/cleanup.ts') },
 };
 

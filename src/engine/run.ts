@@ -41,34 +41,51 @@ export interface RunRequest {
 
 /** Returns the exit status of the container's command. Throws what went wrong before it ran; then nothing of it is left. */
 export async function run(request: RunRequest): Promise<number> {
-  const { userns } = request.options;
-  const mode = userns === 'auto' || userns === 'keep-id' ? userns : undefined;
   for (;;)
     try {
-      return await runWith(
-        request,
-        mode && (await import('./id-ranges.ts')).chooseIdMaps(mode, request.root, process.env),
-      );
+      return await runWith(request, await idMapsFor(request));
     } catch (error) {
       if (!(error instanceof IdsTaken)) throw error;
     }
 }
 
+async function idMapsFor({ root, options: { userns } }: PlanRequest): Promise<IdMaps | undefined> {
+  if (userns !== 'auto' && userns !== 'keep-id') return undefined;
+  return (await import('./id-ranges.ts')).chooseIdMaps(userns, root, process.env);
+}
+
 /** Another container was faster: nothing was made yet. */
 class IdsTaken extends Error {}
 
-async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise<number> {
+/** What is asked for, before anything of it is on disk. */
+interface AskedRun {
+  id: string;
+  wanted: ContainerSpec;
+  tty: boolean;
+  interactive: boolean;
+}
+
+export type PlanRequest = Pick<RunRequest, 'root' | 'runRoot' | 'image' | 'layersFolder' | 'options' | 'command'>;
+
+/** What `run` would plan, if it could see layers through idmapped mounts. Nothing is written at all. @throws UsageError */
+export async function planRun(request: PlanRequest): Promise<{ id: string; plan: Plan; interactive: boolean }> {
+  const idMaps = await idMapsFor(request);
+  const asked = askedRun(request, idMaps);
+  const layers = { lower: request.image.layers, idMapped: idMaps !== undefined };
+  return { id: asked.id, plan: makePlan(request, asked, undefined, layers), interactive: asked.interactive };
+}
+
+function askedRun(request: PlanRequest, idMaps: IdMaps | undefined): AskedRun {
   const { root, runRoot, options } = request;
   const { tty, interactive } = terminalWishes(options);
   const id = randomHex(32);
-  const folder = `${root}/containers/${id}`;
   const stateFolder = `${runRoot}/${id}`;
   const wanted = containerSpec({
     options,
     command: request.command,
     image: request.image.config,
     id,
-    rootfs: `${folder}/rootfs`,
+    rootfs: `${root}/containers/${id}/rootfs`,
     terminal: tty,
     files: {
       hosts: `${stateFolder}/hosts`,
@@ -78,8 +95,20 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     host: hostReaders,
     idMaps,
   });
+  return { id, wanted, tty, interactive };
+}
+
+async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise<number> {
+  const { root, runRoot, options } = request;
+  const asked = askedRun(request, idMaps);
+  const { id, wanted, tty, interactive } = asked;
+  if (tty && interactive && !isTerminal(0))
+    throw new ContainerError('-i with -t wants a terminal, but standard input is not one', {
+      hint: 'leave -t away: tinyctr run -i …',
+    });
+  const stateFolder = `${runRoot}/${id}`;
   const layers = idMaps && (await mapLayers(request, idMaps));
-  const plan = makePlan(request, wanted, id, tty, layers);
+  const plan = makePlan(request, asked, `${root}/seccomp`, layers);
   if (options.cidfile !== undefined && existsSync(options.cidfile))
     throw new ContainerError(`${options.cidfile} exists already`, {
       hint: 'a cidfile is never overwritten: remove it, or give another --cidfile',
@@ -145,10 +174,6 @@ function terminalWishes(options: RunOptions): { tty: boolean; interactive: boole
   const silent = options.tty === undefined && options.interactive === undefined;
   const tty = options.tty ?? (silent && atTerminal);
   const interactive = options.interactive ?? (silent && atTerminal);
-  if (tty && interactive && !isTerminal(0))
-    throw new ContainerError('-i with -t wants a terminal, but standard input is not one', {
-      hint: 'leave -t away: tinyctr run -i …',
-    });
   return { tty, interactive };
 }
 
@@ -156,11 +181,11 @@ async function mapLayers({ root, image, layersFolder }: RunRequest, maps: IdMaps
   return (await import('./mapped-layers.ts')).mapLayers(root, layersFolder, image.layers, maps);
 }
 
+/** `filters`: a folder that keeps compiled filters. */
 function makePlan(
-  request: RunRequest,
-  wanted: ContainerSpec,
-  id: string,
-  tty: boolean,
+  request: PlanRequest,
+  { id, wanted, tty }: AskedRun,
+  filters: string | undefined,
   layers: MappedLayers = { lower: request.image.layers, idMapped: false },
 ): Plan {
   const { root } = request;
@@ -185,7 +210,7 @@ function makePlan(
       createCwd: true,
       init: wanted.init,
       cgroupPath: wanted.spec.linux!.cgroupsPath!,
-      ...(seccomp ? { seccomp: compile(seccomp, root) } : {}),
+      ...(seccomp ? { seccomp: compile(seccomp, filters) } : {}),
       ...(tty ? { terminal: windowSize(1 as HostFd) } : {}),
     },
     { permittedCapabilities: permittedCapabilities() },
@@ -200,8 +225,8 @@ function chooseProfile({ seccomp, spec }: ContainerSpec): Seccomp | undefined {
   return resolveSeccompFile(seccomp.profile, seccomp.path, facts);
 }
 
-function compile(seccomp: Seccomp, root: string): { program: Uint8Array; flags: number } {
-  const { program, loadFlags } = compiledFilter(seccomp, `${root}/seccomp`);
+function compile(seccomp: Seccomp, filters: string | undefined): { program: Uint8Array; flags: number } {
+  const { program, loadFlags } = compiledFilter(seccomp, filters);
   return { program, flags: loadFlags };
 }
 

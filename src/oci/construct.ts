@@ -28,7 +28,7 @@ export function prepare(globals: Globals, id: string, folder: string): Prepared 
   checkId(id);
   const permitted = permittedCapabilities();
   const bundle = loadBundle(folder, permitted, reporter(globals));
-  const plan = planBundle(bundle, id, globals.root, permitted);
+  const plan = planBundle(bundle, id, `${globals.root}/.seccomp`, permitted);
   removeUnborn(globals.root);
   const lock = takeId(globals.root, id, bundle, plan);
   try {

@@ -1,3 +1,5 @@
+import type { Observer } from '../core/stage/stage.ts';
+
 /** The options that stand before the verb, as runc has them. */
 export interface Globals {
   /** Where the state of containers is: /run/tinyctr-oci. */
@@ -8,6 +10,8 @@ export interface Globals {
   debug: boolean;
   /** Fields that OCI does not know are faults, not warnings. */
   strict: boolean;
+  /** Of --trace, which stands after the verb. */
+  watch?: Observer;
 }
 
 export const version = '0.1.0';

@@ -65,8 +65,9 @@ export function printError(error: unknown, globals: Globals): void {
   if (globals.log) toStderr(people);
 }
 
-/** --debug: every system call of the stage. */
+/** --trace, or --debug: every system call of the stage. */
 export function observer(globals: Globals): Observer | undefined {
+  if (globals.watch) return globals.watch;
   if (!globals.debug) return undefined;
   return ({ step, name, args, result }) => {
     const call = `${step.id.padEnd(24)} ${formatCall(name, args)} = ${result}`;

@@ -25,6 +25,7 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   update: { summary: 'change the limits of a container', load: () => import('./verbs/update.ts') },
   events: { summary: 'print what a container uses, until it ends', load: () => import('./verbs/events.ts') },
   features: { summary: 'print what this runtime can do', load: () => import('./verbs/features.ts') },
+  explain: { summary: 'print what run would do, step by step and why', load: () => import('./verbs/explain.ts') },
   spec: { summary: 'write a config.json to begin with', load: () => import('./verbs/spec.ts') },
 };
 
@@ -66,6 +67,21 @@ function verbOf(args: readonly string[]): string | undefined {
   return undefined;
 }
 
+/** `--trace` has a value only behind `=`: commander would take the container's name for it. */
+function traceAlone(args: readonly string[], program: Command): string[] {
+  const command = program.commands[0];
+  const start = args.indexOf(command?.name() ?? '') + 1;
+  const out = args.slice(0, start);
+  for (let i = start; i < args.length; i++) {
+    const word = args[i]!;
+    if (!word.startsWith('-')) return [...out, ...args.slice(i)];
+    out.push(word === '--trace' ? '--trace=' : word);
+    const option = command?.options.find(({ long, short }) => long === word || short === word);
+    if (option?.required && i + 1 < args.length) out.push(args[++i]!);
+  }
+  return out;
+}
+
 /** Also after an error on the command line, where commander has read only what stood before it. */
 function globalsOf(program: Command): Globals {
   const globals = program.opts<Globals>();
@@ -88,7 +104,7 @@ async function main(args: string[]): Promise<void> {
         });
     } else if (Object.hasOwn(verbs, verb)) (await verbs[verb]!.load()).define(program, globals);
     else for (const [name, { summary }] of Object.entries(verbs)) program.command(name).summary(summary);
-    await program.parseAsync(args, { from: 'user' });
+    await program.parseAsync(traceAlone(args, program), { from: 'user' });
   } catch (error) {
     process.exitCode ||= 1;
     if (!(error instanceof CommanderError)) printError(error, globals());

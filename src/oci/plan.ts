@@ -16,8 +16,11 @@ export function permittedCapabilities(): bigint {
   return BigInt(`0x${/^CapPrm:\t([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]}`);
 }
 
-/** @throws ContainerError with the JSON pointer of the field that can't be carried out */
-export function planBundle(bundle: Bundle, id: string, root: string, permitted: bigint): Plan {
+/**
+ * `filters`: a folder that keeps compiled filters; without it nothing is written at all.
+ * @throws ContainerError with the JSON pointer of the field that can't be carried out
+ */
+export function planBundle(bundle: Bundle, id: string, filters: string | undefined, permitted: bigint): Plan {
   const { spec, rootfs } = bundle;
   checkSharedNamespaces(spec);
   const cgroupPath = cgroupPathOf(spec, id);
@@ -27,7 +30,7 @@ export function planBundle(bundle: Bundle, id: string, root: string, permitted: 
     .map((mount) => (ownCgroups ? mount : cgroupAsBind(mount, cgroupPath)))
     .map((mount) => labelled(mount, spec.linux?.mountLabel));
   const size = spec.process?.consoleSize;
-  const filter = seccomp && compiledFilter(seccomp, `${root}/.seccomp`);
+  const filter = seccomp && compiledFilter(seccomp, filters);
   const scheduling = planScheduling(spec.process!, spec.linux?.personality, false);
   const labels = planLabels(spec.process!);
   checkMountLabel(spec.linux ?? {});

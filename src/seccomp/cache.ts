@@ -28,9 +28,11 @@ const NEWLINE = 10;
 
 /**
  * The filter for a profile, from `cacheFolder` or freshly compiled. The folder is made if need be (0700).
+ * Without a folder nothing is read or kept.
  * Throws a ContainerError for a profile that can't be honoured, a missing libseccomp, and a folder that others can change.
  */
-export function compiledFilter(seccomp: Seccomp, cacheFolder: string): CompiledFilter {
+export function compiledFilter(seccomp: Seccomp, cacheFolder: string | undefined): CompiledFilter {
+  if (cacheFolder === undefined) return compileFilter(seccomp);
   const identity = filterIdentity(seccomp);
   const path = `${cacheFolder}/${shortDigest(identity)}.bpf`;
   const cached = readFilter(path, identity);

@@ -35,6 +35,7 @@ const options: readonly OptionRow[] = [
   ['--pull <when>', 'ask a registry for the image: missing (default), always or never'],
   ['--platform <os/arch[/variant]>', 'the image for this platform'],
   ['-q, --quiet', 'tell nothing of a pull'],
+  ['--trace [file]', 'tell every system call: --trace=FILE as JSON lines, --trace on standard error'],
   ['--init', 'put a small init in front that forwards signals and reaps'],
   ['--pid <mode>', 'host'],
   ['--ipc <mode>', 'host, private'],
@@ -53,11 +54,13 @@ const options: readonly OptionRow[] = [
 
 const flags = ['interactive', 'tty', 'rm', 'read-only', 'privileged', 'quiet', 'init'];
 
-/** Options that choose the image, and say nothing of the container. */
-interface ImageOptions {
-  pull?: string;
-  platform?: string;
-  quiet?: boolean;
+/** Options that say nothing of the container: which image, and who watches. */
+interface OtherOptions {
+  pull?: string | undefined;
+  platform?: string | undefined;
+  quiet?: boolean | undefined;
+  /** '' is standard error. */
+  trace?: string | undefined;
 }
 
 const repeated = [
@@ -124,7 +127,7 @@ export function prepare(args: readonly string[], program: Command): string[] {
     if (set && flags.includes(set[1]!)) {
       defineAll(command);
       out.push(set[2] === 'true' || set[2] === '1' ? `--${set[1]}` : `--no-${set[1]}`);
-    } else out.push(word);
+    } else out.push(option && word === '--trace' ? '--trace=' : word); // the next word is not its value
     if (option && defined(word)?.required) {
       if (i + 1 < args.length) out.push(args[++i]!);
     } else if (!option) words++;
@@ -160,35 +163,46 @@ function noneGiven(): Pick<RunOptions, (typeof repeated)[number]> {
   >;
 }
 
-export function define(program: Command, globals: () => Globals): void {
-  const command = program
+/** `run` with its options below `parent`; `prepare` must have seen the words. */
+export function defineRun(
+  parent: Command,
+  act: (image: string, words: string[], options: RunOptions, wish: OtherOptions) => Promise<void>,
+): void {
+  parent
     .command('run')
     .description('Make a container of an image and run a command in it.')
     .argument('<image>')
     .argument('[command...]')
-    .passThroughOptions();
-  command
+    .passThroughOptions()
     .helpOption('--help', 'print this')
-    .action(async (image: string, words: string[], given: Partial<RunOptions> & ImageOptions) => {
-      const { root, runRoot, debug, logFormat } = globals();
-      requireRoot();
-      await cleanup(root, runRoot);
-      const { pull, platform, quiet = false, ...rest } = given;
-      const found = await ensureImage(root, image, { pull, platform }, async (name) => {
-        const { fetchImage } = await import('../fetch-image.ts');
-        return await fetchImage(globals(), name, platform, quiet);
-      });
-      if (found === undefined) return;
-      process.exitCode = await run({
-        root,
-        runRoot,
-        image: found,
-        layersFolder: layersFolder(root),
-        imageName: image,
-        options: { ...noneGiven(), ...rest },
-        command: words,
-        observer: debug ? await debugObserver({ root, runRoot, debug, logFormat }) : undefined,
-        tell: async (hits) => (await import('../hits.ts')).printHits(hits, globals()),
-      });
+    .action(async (image: string, words: string[], given: Partial<RunOptions> & OtherOptions) => {
+      const { pull, platform, quiet, trace, ...rest } = given;
+      await act(image, words, { ...noneGiven(), ...rest }, { pull, platform, quiet, trace });
     });
+}
+
+export function define(program: Command, globals: () => Globals): void {
+  defineRun(program, async (image, words, options, { pull, platform, quiet = false, trace }) => {
+    const { root, runRoot, debug, logFormat } = globals();
+    requireRoot();
+    await cleanup(root, runRoot);
+    const found = await ensureImage(root, image, { pull, platform }, async (name) => {
+      const { fetchImage } = await import('../fetch-image.ts');
+      return await fetchImage(globals(), name, platform, quiet);
+    });
+    if (found === undefined) return;
+    let observer = debug ? await debugObserver({ root, runRoot, debug, logFormat }) : undefined;
+    if (trace !== undefined) observer = (await import('../../workshop/trace.ts')).startTrace(trace);
+    process.exitCode = await run({
+      root,
+      runRoot,
+      image: found,
+      layersFolder: layersFolder(root),
+      imageName: image,
+      options,
+      command: words,
+      observer,
+      tell: async (hits) => (await import('../hits.ts')).printHits(hits, globals()),
+    });
+  });
 }

@@ -17,10 +17,18 @@ function nativePath(): string {
   return `${root}/native-shim/build`;
 }
 
+/** Somebody who watches this side: told of every call of the shim's after it returned. */
+export const hostWatch: {
+  observer?: (funcName: string, args: readonly HostArg[], result: number, startedMs: number) => void;
+} = {};
+
 /** A function of native-shim. */
 export function shim(funcName: string, args: readonly HostArg[]): number {
   openLibrary('tinyctr', `${nativeFolder}/libtinyctr.so`);
-  return callC('tinyctr', funcName, args.map(toC));
+  const started = hostWatch.observer ? performance.now() : 0;
+  const result = callC('tinyctr', funcName, args.map(toC));
+  hostWatch.observer?.(funcName, args, result, started);
+  return result;
 }
 
 function toC(arg: HostArg): CValue {

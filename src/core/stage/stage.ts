@@ -20,7 +20,6 @@ import {
   MAX_CALLS,
   PHASE_NONE,
   PHASE_STARTED,
-  type Reply,
   STAGE_SOCKET_FD,
   type StagePage,
 } from './protocol.ts';
@@ -61,14 +60,16 @@ export interface Wire {
   send(frame: Buffer, descriptors: readonly HostFd[]): void;
 }
 
-/** Somebody who watches: told of every call after it returned. While watched, every call travels alone. */
-export type Observer = (event: {
+/** Somebody who watches: told of every call after it returned. While watched, every call travels alone, unless `together`. */
+export type Observer = ((event: {
   step: Step;
   name: SyscallName;
   args: readonly Arg[];
   result: number;
+  /** Of the whole frame that it travelled with, whose number this is. */
   durationMs: number;
-}) => void;
+  frame: number;
+}) => void) & { together?: true };
 
 /** The frame that ends in execve: its number in the shared page's count, and its calls as strace would print them. */
 export interface LastFrame {
@@ -153,9 +154,13 @@ export class Stage {
 
   // --- the queue
 
+  private get alone(): boolean {
+    return this.observer !== undefined && !this.observer.together;
+  }
+
   private post(name: SyscallName, args: readonly StageArg[], tolerated: readonly ErrnoName[] = [], fd?: StageFd): void {
     this.queue.push({ name, args, tolerated, fd, step: this.current });
-    if (!this.held && (this.observer || this.queue.length >= MAX_CALLS)) this.outcomes = this.flush();
+    if (!this.held && (this.alone || this.queue.length >= MAX_CALLS)) this.outcomes = this.flush();
   }
 
   /** A call that makes a descriptor. */
@@ -169,7 +174,7 @@ export class Stage {
   private call(name: SyscallName, args: readonly StageArg[], tolerated: readonly ErrnoName[] = []): Outcome {
     if (this.held) throw new Error(`${name} needs an answer, but the last frame is being held`);
     this.post(name, args, tolerated);
-    return (this.observer ? this.outcomes : this.flush()).at(-1)!;
+    return (this.alone ? this.outcomes : this.flush()).at(-1)!;
   }
 
   /** The same call for many arguments, in one frame if nobody watches. */
@@ -182,7 +187,7 @@ export class Stage {
     for (let start = 0; start < all.length; start += AT_ONCE) {
       const some = all.slice(start, start + AT_ONCE);
       if (this.queue.length + some.length >= MAX_CALLS) this.flush(); // so that all answers come with one frame
-      if (this.observer) for (const args of some) outcomes.push(this.call(name, args, tolerated));
+      if (this.alone) for (const args of some) outcomes.push(this.call(name, args, tolerated));
       else {
         for (const args of some) this.post(name, args, tolerated);
         outcomes.push(...this.flush().slice(-some.length));
@@ -207,7 +212,7 @@ export class Stage {
     const started = this.observer ? performance.now() : 0;
     const { outs, reply } = this.exchange(calls, []);
     if (!reply) throw new StageGone(this.wire.page(), this.pageCall(calls));
-    this.report(calls, reply, started);
+    this.report(calls, reply.results, started);
     if (reply.failed) throw this.failure(calls[reply.results.length - 1]!, reply.results.at(-1)!);
     const outcomes: Outcome[] = reply.results.map((result) => ({ result, out: nothing }));
     for (const { call, at, length } of outs) outcomes[call]!.out = reply.out.subarray(at, at + length);
@@ -244,12 +249,12 @@ export class Stage {
     return { outs: frame.outs, reply };
   }
 
-  private report(calls: readonly QueuedCall[], reply: Reply, started: number): void {
+  private report(calls: readonly QueuedCall[], results: readonly number[], started: number): void {
     if (!this.observer) return;
     const durationMs = performance.now() - started;
-    for (const [i, result] of reply.results.entries()) {
+    for (const [i, result] of results.entries()) {
       const { step, name, args } = calls[i]!;
-      this.observer({ step, name, args: args.map(plainArg), result, durationMs });
+      this.observer({ step, name, args: args.map(plainArg), result, durationMs, frame: this.frames });
     }
   }
 
@@ -698,21 +703,18 @@ export class Stage {
     const started = this.observer ? performance.now() : 0;
     const { reply } = this.exchange(calls, []);
     if (reply) {
-      this.report(calls, reply, started);
+      this.report(calls, reply.results, started);
       throw this.failure(calls[reply.results.length - 1]!, reply.results.at(-1)!);
     }
     // The socket's end: the exec closed it, or the stage died on the way. The shared page knows which.
     const page = this.wire.page();
     const last = calls[page.call];
     if (page.call === calls.length - 1 && page.phase === PHASE_STARTED) {
-      for (const call of calls)
-        this.observer?.({
-          step: call.step,
-          name: call.name,
-          args: call.args.map(plainArg),
-          result: 0,
-          durationMs: performance.now() - started,
-        });
+      this.report(
+        calls,
+        calls.map(() => 0),
+        started,
+      );
       return;
     }
     if (last && page.result < 0) throw this.failure(last, page.result);

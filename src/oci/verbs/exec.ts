@@ -4,7 +4,7 @@ import { prefixed } from '../../cli/errors.ts';
 import { requireRoot } from '../../cli/require.ts';
 import { type ExecRequest, execInContainer } from '../exec.ts';
 import type { Globals } from '../globals.ts';
-import { count, refuse } from './options.ts';
+import { count, refuse, type Trace, traced, traceOption } from './options.ts';
 
 /** As runc's: the command may have ended with any status, so a failure of exec itself is 255. */
 const FAILED = 255;
@@ -34,11 +34,12 @@ export function define(program: Command, globals: () => Globals): void {
     .option('--cgroup <path>', 'a cgroup below the container’s')
     .option('--apparmor <profile>', 'its AppArmor profile')
     .option('--process-label <label>', 'its SELinux label');
+  command.option(...traceOption);
   refuse(command, '--pidfd-socket <path>');
-  command.action(async (id: string, args: string[], request: ExecRequest) => {
+  command.action(async (id: string, args: string[], request: ExecRequest & { trace?: Trace }) => {
     try {
       requireRoot();
-      process.exitCode = await execInContainer(globals(), id, args, request);
+      process.exitCode = await execInContainer(await traced(globals(), request.trace), id, args, request);
     } catch (error) {
       process.exitCode = FAILED;
       throw prefixed('exec failed: ', error);

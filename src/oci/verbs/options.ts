@@ -1,12 +1,29 @@
 /** Options that create and run share. */
 import { type Command, Option } from 'commander';
 import { UsageError } from '../../engine/usage-error.ts';
+import type { Globals } from '../globals.ts';
 
 export interface CreateOptions {
   bundle: string;
   pidFile?: string;
   consoleSocket?: string;
   preserveFds: number;
+  trace?: Trace;
+}
+
+/** '' and true are standard error. */
+export type Trace = string | true | undefined;
+
+export const traceOption = [
+  '--trace [file]',
+  'tell every system call: --trace=FILE as JSON lines, --trace on standard error',
+] as const;
+
+/** With the one who watches, if --trace is there. */
+export async function traced(globals: Globals, trace: Trace): Promise<Globals> {
+  if (trace === undefined) return globals;
+  const { startTrace } = await import('../../workshop/trace.ts');
+  return { ...globals, watch: startTrace(trace === true ? '' : trace) };
 }
 
 export function count(text: string): number {
@@ -22,6 +39,7 @@ export function addCreateOptions(command: Command): Command {
     .option('--pid-file <file>', 'write the container’s pid to a file')
     .option('--console-socket <path>', 'a unix socket that gets the terminal')
     .option('--preserve-fds <number>', 'hand on so many descriptors after 0, 1 and 2', count, 0)
+    .option(...traceOption)
     .option('--no-new-keyring', 'make no session keyring: none is made in any case');
   refuse(command, '--no-pivot', 'is left out on purpose: pivot_root is the way to a root');
   refuse(command, '--pidfd-socket <path>');

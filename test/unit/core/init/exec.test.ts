@@ -3,16 +3,16 @@ import { expect, test } from 'vitest';
 import { execProcess } from '../../../../src/core/init/exec.ts';
 import * as k from '../../../../src/core/kernel/constants.ts';
 import type { HostFd } from '../../../../src/core/stage/stage.ts';
-import { recordStage } from '../../../support/recording-stage.ts';
+import { recordSmall } from '../../../support/small-image.ts';
 import { planOf, target } from './support.ts';
 
 const every = k.CLONE_NEWNS | k.CLONE_NEWPID | k.CLONE_NEWUTS | k.CLONE_NEWIPC | k.CLONE_NEWNET | k.CLONE_NEWCGROUP;
 
 function record(more: { namespaces?: number; outlives?: boolean; oomScoreAdj?: number; terminal?: boolean } = {}) {
   const { namespaces = every, outlives = false, oomScoreAdj, terminal = false } = more;
-  const files = { '/dev/pts': { mode: k.S_IFDIR }, '/dev/pts/ptmx': { mode: k.S_IFCHR } };
-  const recording = recordStage({ watch: true, target, files });
-  recording.container.mounts.push(['/dev/pts', 'devpts']);
+  const files = { '/dev/pts': { mode: k.S_IFDIR } };
+  const recording = recordSmall({ watch: true, target, files });
+  recording.world.mount('/dev/pts', 'detached devpts');
   const plan = planOf({ change: (one) => ({ ...one, process: { ...one.process, createCwd: false, cwd: '/tmp' } }) });
   const { oomScoreAdj: _, ...rest } = plan.process;
   const process = oomScoreAdj === undefined ? rest : { ...rest, oomScoreAdj };
@@ -31,10 +31,10 @@ function record(more: { namespaces?: number; outlives?: boolean; oomScoreAdj?: n
 }
 
 test('it is not dumpable before anything else, and enters all namespaces with one call, by the pidfd', () => {
-  const { calls, named, first, container } = record();
+  const { calls, named, first, world } = record();
   expect(calls[0]).toMatchObject({ name: 'prctl', args: [k.PR_SET_DUMPABLE, 0, 0, 0, 0, 0] });
   expect(named('setns').map(({ args }) => args[1])).toEqual([every]);
-  expect(container.label(named('setns')[0]!.args[0]!)).toBe('descriptor 40 of the host');
+  expect(world.label(named('setns')[0]!.args[0]!)).toBe('descriptor 40 of the host');
   expect(first('openat2')).toBeGreaterThan(first('setns'));
 });
 

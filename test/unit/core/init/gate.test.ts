@@ -3,15 +3,15 @@ import { expect, test } from 'vitest';
 import { initContainer } from '../../../../src/core/init/container.ts';
 import * as k from '../../../../src/core/kernel/constants.ts';
 import type { HostFd } from '../../../../src/core/stage/stage.ts';
-import { directory, file } from '../../../support/fake-container.ts';
-import { recordStage } from '../../../support/recording-stage.ts';
+import { directory, file } from '../../../../src/workshop/files.ts';
+import { recordSmall } from '../../../support/small-image.ts';
 import { planOf, target } from './support.ts';
 
 /** The FIFO is the first descriptor that the recording stage receives: 4. */
 const hostFiles = { 'host:/proc/self/fd': directory, 'host:/proc/self/fd/4': file() };
 
 function created(more: { preserved?: readonly HostFd[] } = {}) {
-  const recording = recordStage({ watch: false, target, files: hostFiles });
+  const recording = recordSmall({ watch: false, target, files: hostFiles });
   const plan = planOf({ input: { createCwd: true }, change: (one) => ({ ...one, mounts: [] }) });
   initContainer(recording.stage, plan, { namespaces: [], pipes: [], gate: 50 as HostFd, ...more }, () => undefined);
   return recording;

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import * as k from '../../../../src/core/kernel/constants.ts';
 import type { Plan } from '../../../../src/core/plan/plan.ts';
 import type { HostFd } from '../../../../src/core/stage/stage.ts';
-import { type RecordedCall, textOf } from '../../../support/fake-container.ts';
+import { type RecordedCall, textOf } from '../../../../src/workshop/world.ts';
 import { record, type Wanted } from './support.ts';
 
 const callsOf = (wanted?: Wanted): readonly RecordedCall[] => {

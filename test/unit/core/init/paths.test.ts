@@ -5,12 +5,14 @@
 import { describe, expect, test } from 'vitest';
 import * as k from '../../../../src/core/kernel/constants.ts';
 import { ContainerError } from '../../../../src/core/kernel/error.ts';
-import { directory, type FakeFile, file, link, type RecordedCall, textOf } from '../../../support/fake-container.ts';
+import { directory, file, type WorldFile } from '../../../../src/workshop/files.ts';
+import { type RecordedCall, textOf } from '../../../../src/workshop/world.ts';
+import { link } from '../../../support/small-image.ts';
 import { type planOf, record, target, type Wanted } from './support.ts';
 
 const containers: Record<string, Wanted> = {
   default: {},
-  'with volumes and tmpfs': { options: { volume: ['/data:/a/b/c', '/data:/bin:ro'], tmpfs: ['/run', '/x/y'] } },
+  'with volumes and tmpfs': { options: { volume: ['/data:/a/b/c', '/data:/home:ro'], tmpfs: ['/run', '/x/y'] } },
   privileged: { options: { privileged: true } },
   'with a terminal': { terminal: true },
   'read-only, as another user, in a folder to be made': {
@@ -135,7 +137,7 @@ describe('no path below the root', () => {
 });
 
 describe('what an image may have prepared is refused', () => {
-  const refused = (files: Record<string, FakeFile>, wanted: Wanted = {}) => {
+  const refused = (files: Record<string, WorldFile>, wanted: Wanted = {}) => {
     const { error, calls } = record({ ...wanted, files });
     expect(error).toBeInstanceOf(ContainerError);
     expect(calls.some((call) => call.name.startsWith('execve'))).toBe(false);

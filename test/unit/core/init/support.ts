@@ -5,8 +5,9 @@ import { type PlanInput, planContainer } from '../../../../src/core/plan/contain
 import type { Plan } from '../../../../src/core/plan/plan.ts';
 import type { HostFd } from '../../../../src/core/stage/stage.ts';
 import type { RunOptions } from '../../../../src/engine/options.ts';
-import { directory, type FakeFile, file, type RecordedCall } from '../../../support/fake-container.ts';
-import { type Recording, recordStage } from '../../../support/recording-stage.ts';
+import { directory, file, type WorldFile } from '../../../../src/workshop/files.ts';
+import type { RecordedCall } from '../../../../src/workshop/world.ts';
+import { recordSmall } from '../../../support/small-image.ts';
 import { specOf } from '../../engine/support.ts';
 
 export const target = '/var/lib/tinyctr/containers/c/rootfs';
@@ -14,7 +15,7 @@ const allOfThem = (1n << BigInt(capabilityNames.length)) - 1n;
 /** Two instructions: allow everything. The filter itself is none of these tests' business. */
 const program = Buffer.from('2000000000000000' + '060000000000ff7f', 'hex');
 
-const hostFiles: Record<string, FakeFile> = {
+const hostFiles: Record<string, WorldFile> = {
   ...Object.fromEntries(['hosts', 'hostname', 'resolv.conf'].map((name) => [`host:/run/c/${name}`, file()])),
   'host:/data': directory,
 };
@@ -24,7 +25,7 @@ export interface Wanted {
   input?: Partial<PlanInput>;
   terminal?: boolean;
   change?: (plan: Plan) => Plan;
-  files?: Record<string, FakeFile>;
+  files?: Record<string, WorldFile>;
   watch?: boolean;
   pipes?: number[];
   initFd?: HostFd;
@@ -51,8 +52,8 @@ export function planOf({ options = {}, input = {}, terminal = false, change = (p
 }
 
 /** What initContainer did with it, up to the execve or the error, which is thrown away if `error` is asked for. */
-export function record(wanted: Wanted = {}): Recording & { error: unknown } {
-  const recording = recordStage({ watch: wanted.watch ?? true, files: { ...hostFiles, ...wanted.files }, target });
+export function record(wanted: Wanted = {}): ReturnType<typeof recordSmall> & { error: unknown } {
+  const recording = recordSmall({ watch: wanted.watch ?? true, files: { ...hostFiles, ...wanted.files }, target });
   const plan = planOf(wanted);
   const namespaces = plan.namespaces.join.map((_, i) => (40 + i) as HostFd);
   const init = wanted.initFd === undefined ? {} : { init: wanted.initFd };

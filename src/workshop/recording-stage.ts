@@ -1,31 +1,32 @@
 /**
  * A way to a stage that does nothing: it writes down every call of every frame and answers as a kernel might, out of a
- * small world of files (fake-container.ts). For tests of src/core/init without privileges.
+ * world of files (world.ts). What src/core/init would do is known by letting it do it here. Needs no privileges.
  */
-import { syscallNames, syscallNumbers } from '../../src/core/kernel/syscalls.ts';
+import { type SyscallName, syscallNames, syscallNumbers } from '../core/kernel/syscalls.ts';
 import {
+  type Arg,
   PHASE_STARTED,
   PROTOCOL_MAGIC,
   PROTOCOL_VERSION,
   type StagePage,
   sizes,
-} from '../../src/core/stage/protocol.ts';
-import { type HostFd, Stage, type Wire } from '../../src/core/stage/stage.ts';
-import { FakeContainer, type FakeFile, type RecordedCall } from './fake-container.ts';
+} from '../core/stage/protocol.ts';
+import { type HostFd, Stage, type Step, type Wire } from '../core/stage/stage.ts';
 import { strace } from './strace.ts';
+import { type RecordedCall, World, type WorldFacts } from './world.ts';
 
 const names = new Map(syscallNames().map((name) => [syscallNumbers(process.arch)(name), name]));
 const NOBODY = 1 << 30;
 
 class RecordingWire implements Wire {
   readonly calls: RecordedCall[] = [];
-  readonly container: FakeContainer;
+  readonly world: World;
   private frames = 0;
   private lastPage: StagePage = { frame: 0, call: 0, phase: 0, result: 0 };
   private received: HostFd[] = [];
 
-  constructor(container: FakeContainer) {
-    this.container = container;
+  constructor(world: World) {
+    this.world = world;
   }
 
   exchange(frame: Buffer, descriptors: readonly HostFd[]): { reply: Buffer; received: HostFd[] } | undefined {
@@ -33,7 +34,7 @@ class RecordingWire implements Wire {
       frame.readUInt32LE(4 * i),
     );
     const data = frame.subarray(sizes.request + count! * sizes.call + relocations! * sizes.relocation);
-    const fds = descriptors.map((fd) => this.container.open(`descriptor ${fd} of the host`));
+    const fds = descriptors.map((fd) => this.world.open(`descriptor ${fd} of the host`));
     const results: number[] = [];
     let failed = false;
     for (let at = sizes.request; results.length < count! && !failed; at += sizes.call) {
@@ -61,6 +62,10 @@ class RecordingWire implements Wire {
     return this.lastPage;
   }
 
+  get ended(): boolean {
+    return this.lastPage.phase !== 0;
+  }
+
   private end(call: number): undefined {
     this.lastPage = { frame: this.frames + 1, call, phase: PHASE_STARTED, result: 0 };
   }
@@ -77,7 +82,7 @@ class RecordingWire implements Wire {
     });
     const recorded = { name, args, memory, result: 0, frame: this.frames };
     this.calls.push(recorded);
-    recorded.result = this.container.answer(recorded, (fd) => this.received.push((NOBODY + fd) as HostFd));
+    recorded.result = this.world.answer(recorded, (fd) => this.received.push((NOBODY + fd) as HostFd));
     return recorded;
   }
 }
@@ -102,32 +107,40 @@ function replyBytes(results: readonly number[], failed: boolean, fds: readonly n
   return bytes;
 }
 
+export interface RecordedStep {
+  step: Step;
+  calls: RecordedEvent[];
+}
+
+export interface RecordedEvent {
+  name: SyscallName;
+  args: readonly Arg[];
+  result: number;
+  /** As strace prints it, with what descriptors lead to. */
+  text: string;
+  /** It goes with the frame that ends in execve. */
+  last: boolean;
+}
+
 export interface Recording {
   stage: Stage;
   calls: readonly RecordedCall[];
-  container: FakeContainer;
-  /** In strace's form with a heading for each step; only when watched. */
-  transcript(): string;
-  /** The steps in order, each with the names of its calls; only when watched. */
-  steps(): [id: string, names: string[]][];
+  world: World;
+  /** The steps in order, each with its calls; only when watched. */
+  steps: readonly RecordedStep[];
 }
 
-/** `watch`: with an observer every call travels alone, and there is a transcript. */
-export function recordStage(options: { watch: boolean; files?: Record<string, FakeFile>; target: string }): Recording {
-  const container = new FakeContainer(options.target, options.files);
-  const wire = new RecordingWire(container);
+/** `watch`: with an observer every call travels alone, and there are steps. */
+export function recordStage(facts: WorldFacts, watch = true): Recording {
+  const world = new World(facts);
+  const wire = new RecordingWire(world);
   const stage = new Stage(wire);
-  const lines: string[] = [];
-  const steps: [string, string[]][] = [];
-  if (options.watch)
+  const steps: RecordedStep[] = [];
+  if (watch)
     stage.observer = ({ step, name, args, result }) => {
-      if (steps.at(-1)?.[0] !== step.id) {
-        steps.push([step.id, []]);
-        lines.push('', `# ${step.id}`);
-      }
-      steps.at(-1)![1].push(name);
-      lines.push(strace(name, args, result, (fd) => container.label(fd)));
+      if (steps.at(-1)?.step.id !== step.id) steps.push({ step, calls: [] });
+      const text = strace(name, args, result, (fd) => world.label(fd));
+      steps.at(-1)!.calls.push({ name, args, result, text, last: wire.ended });
     };
-  const transcript = () => `${lines.slice(1).join('\n')}\n`;
-  return { stage, calls: wire.calls, container, transcript, steps: () => steps };
+  return { stage, calls: wire.calls, world, steps };
 }

@@ -1,9 +1,9 @@
 /** A system call with its result as strace prints it: structs by their fields, descriptors with what they lead to. Pure. */
-import * as k from '../../src/core/kernel/constants.ts';
-import { errnoName } from '../../src/core/kernel/errno.ts';
-import { capabilitiesIn } from '../../src/core/plan/capabilities.ts';
-import { formatCall } from '../../src/core/stage/format.ts';
-import type { Arg } from '../../src/core/stage/protocol.ts';
+import * as k from '../core/kernel/constants.ts';
+import { errnoName } from '../core/kernel/errno.ts';
+import { capabilitiesIn } from '../core/plan/capabilities.ts';
+import { formatCall } from '../core/stage/format.ts';
+import type { Arg } from '../core/stage/protocol.ts';
 
 type Label = (fd: number) => string | undefined;
 type Bytes = Uint8Array;
@@ -59,17 +59,22 @@ const descriptors: Record<string, readonly number[]> = {
   ...{ move_mount: [0, 2], mount_setattr: [0], symlinkat: [1], dup3: [0, 1], execveat: [0] },
 };
 
-function argument(name: string, args: readonly Arg[], index: number, label: Label): string {
+function argument(name: string, args: readonly Arg[], index: number, label: Label | undefined): string {
   const arg = args[index]!;
   if (arg instanceof Uint8Array && memory[name]?.[index]) return memory[name][index](arg);
-  if (typeof arg === 'number' && arg >= 0 && descriptors[name]?.includes(index)) return `${arg}<${label(arg) ?? '?'}>`;
+  if (label && typeof arg === 'number' && arg >= 0 && descriptors[name]?.includes(index))
+    return `${arg}<${label(arg) ?? '?'}>`;
   const before = args.slice(0, index).map(() => null);
   return formatCall(name, [...before, arg]).slice(name.length + 1 + 'NULL, '.length * index, -1);
 }
 
+/** A call without its result; `label` says what a descriptor leads to. */
+export function straceCall(name: string, args: readonly Arg[], label?: Label): string {
+  return `${name}(${args.map((_, index) => argument(name, args, index, label)).join(', ')})`;
+}
+
 export function strace(name: string, args: readonly Arg[], result: number, label: Label): string {
-  const shown = args.map((_, index) => argument(name, args, index, label)).join(', ');
   const makesFd = ['openat2', 'open_tree', 'fsopen', 'fsmount', 'socket'].includes(name) && result >= 0;
   const end = result < 0 ? `-1 ${errnoName(-result)}` : `${result}${makesFd ? `<${label(result)}>` : ''}`;
-  return `${name}(${shown}) = ${end}`;
+  return `${straceCall(name, args, label)} = ${end}`;
 }

@@ -1,0 +1,134 @@
+/** The ordered plan of a container without making it: src/core/init itself, carried out on a recording stage. Host side, changes nothing. */
+import { readFileSync } from 'node:fs';
+import { cgroupRoot } from '../core/host/cgroup.ts';
+import { initContainer } from '../core/init/container.ts';
+import * as k from '../core/kernel/constants.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import type { Plan } from '../core/plan/plan.ts';
+import type { Arg } from '../core/stage/protocol.ts';
+import type { HostFd } from '../core/stage/stage.ts';
+import { directory, file, folderTree, overlayTree, type Tree, type WorldFile } from './files.ts';
+import { hostSteps } from './host-steps.ts';
+import { type RecordedEvent, recordStage } from './recording-stage.ts';
+
+export type Phase = 'host' | 'init' | 'last frame' | 'exec';
+
+export interface ExplainedCall {
+  /** As strace prints it; the result is what a kernel would say. */
+  text: string;
+  /** Of the calls of the stage. */
+  name?: string;
+  args?: readonly Arg[];
+  result?: number;
+}
+
+export interface ExplainedStep {
+  phase: Phase;
+  id: string;
+  why: string;
+  without?: string;
+  see: readonly string[];
+  calls: ExplainedCall[];
+}
+
+export interface ExplainOptions {
+  /** Files of the host that will be there by then, by path. */
+  files?: readonly string[];
+  /** Which of 0, 1 and 2 would be pipes. */
+  pipes?: readonly number[];
+}
+
+/** Any number will do: nobody uses it. */
+const SOME_FD = 0 as HostFd;
+
+/** Throws ContainerError for what init would refuse as well: a command that is not there, a user that nobody knows. */
+export function explainPlan(plan: Plan, { files = [], pipes = [] }: ExplainOptions = {}): ExplainedStep[] {
+  const { stage, steps } = recordStage({
+    image: imageOf(plan),
+    host: hostTree(files),
+    filesystems,
+    target: plan.root.target,
+    limits: ownLimits,
+    reuseNumbers: true,
+  });
+  const others = plan.namespaces.join.length + plan.idMaps.length;
+  initContainer(
+    stage,
+    plan,
+    {
+      namespaces: Array.from({ length: others }, () => SOME_FD),
+      pipes,
+      forked: () => undefined,
+      ...(plan.process.init ? { init: SOME_FD } : {}),
+    },
+    () => undefined,
+  );
+  const host = hostSteps(plan, cgroupFolder()).map(
+    ({ step, calls }): ExplainedStep => ({ phase: 'host', ...told(step), calls: calls.map((text) => ({ text })) }),
+  );
+  return [
+    ...host,
+    ...steps.map(({ step, calls }) => ({ phase: phaseOf(step.id, calls), ...told(step), calls: calls.map(plain) })),
+  ];
+}
+
+const told = ({
+  id,
+  why,
+  without,
+  see = [],
+}: {
+  id: string;
+  why: string;
+  without?: string;
+  see?: readonly string[];
+}) => ({
+  id,
+  why,
+  ...(without === undefined ? {} : { without }),
+  see,
+});
+
+const plain = ({ text, name, args, result }: RecordedEvent): ExplainedCall => ({ text, name, args, result });
+
+function phaseOf(id: string, calls: readonly RecordedEvent[]): Phase {
+  if (id === 'exec') return 'exec';
+  return calls.some(({ last }) => last) ? 'last frame' : 'init';
+}
+
+/** Also on a host where it is mounted nowhere, and a container could not be. */
+function cgroupFolder(): string {
+  try {
+    return cgroupRoot();
+  } catch (error) {
+    if (error instanceof ContainerError) return '/sys/fs/cgroup';
+    throw error;
+  }
+}
+
+function imageOf({ root: { source } }: Plan): Tree {
+  if (source.kind === 'directory') return folderTree(source.path);
+  return overlayTree(source.lower.map((layer) => `${source.layersFolder}/${layer}`));
+}
+
+function hostTree(files: readonly string[]): Tree {
+  const host = folderTree('');
+  const isAbove = (path: string) => files.some((name) => name.startsWith(`${path}/`));
+  return (path) => host(path) ?? (files.includes(path) ? file() : isAbove(path) ? directory : undefined);
+}
+
+const ptmx: WorldFile = { mode: k.S_IFCHR | 0o666, rdev: 0x502 };
+/** A new procfs and sysfs show what the host's show, but for its processes and network devices. */
+const filesystems: Record<string, Tree> = {
+  proc: folderTree('/proc'),
+  sysfs: folderTree('/sys'),
+  devpts: (path) => (path === '/' ? directory : path === '/ptmx' ? ptmx : undefined),
+};
+
+/** The lines of /proc/self/limits stand in the order of the resources' numbers; proc_pid_limits(5). */
+function ownLimits(resource: number): readonly [soft: bigint, hard: bigint] {
+  const line = readFileSync('/proc/self/limits', 'utf8').split('\n')[resource + 1] ?? '';
+  const [soft, hard] = line.slice(26).trim().split(/\s+/);
+  const value = (text: string | undefined) => (text === 'unlimited' || !text ? 2n ** 64n - 1n : BigInt(text));
+  return [value(soft), value(hard)];
+}

@@ -1,0 +1,223 @@
+/** What explain says and what a run does are the same calls with the same arguments, for the default container and for what clients ask for. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Spec } from '../../src/core/spec/types.ts';
+import type { TraceLine } from '../../src/workshop/trace-format.ts';
+import { needs } from '../support/need.ts';
+import { cgroups, Engine, readIfThere, scratch } from '../support/tinyctr.ts';
+import { Runtime } from './oci-support.ts';
+
+const examples = '../shared/data/configs';
+const configs = existsSync(examples) ? readdirSync(examples).filter((name) => name.endsWith('.config.json')) : [];
+
+interface Explained {
+  steps: {
+    phase: string;
+    id: string;
+    why: string;
+    see: string[];
+    calls: { call: string; name?: string; result?: number }[];
+  }[];
+}
+
+/** Results that are a matter of who asks: a pid, the caller's umask. */
+const someResult = ['umask', 'setsid', 'clone3', 'write'];
+
+/** Ids are the container's own, names of descriptors only explain has. */
+function normal(call: string, name: string, result: number, id: string): string {
+  const bare = call.replace(/ = [^=]*$/, '').replace(/\b(\d+)<[^<>]*>/g, '$1');
+  const text = id === '' ? bare : bare.replaceAll(id, 'ID').replaceAll(id.slice(0, 12), 'ID');
+  return `${text} = ${someResult.includes(name) ? '?' : result}`;
+}
+
+const idIn = (text: string): string => /\/containers\/([0-9a-f]{64})\//.exec(text)?.[1] ?? '';
+
+function explainedCalls(stdout: string): string[] {
+  const { steps } = JSON.parse(stdout) as Explained;
+  const all = steps.flatMap(({ id, calls }) => calls.map((call) => ({ step: id, ...call })));
+  return all.flatMap(({ step, call, name, result }) =>
+    name === undefined ? [] : [`${step}: ${normal(`${call} `.trimEnd(), name, result!, idIn(stdout))}`],
+  );
+}
+
+function tracedCalls(file: string): string[] {
+  const text = readFileSync(file, 'utf8');
+  const lines = text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as TraceLine);
+  const stage = lines.filter(({ side }) => side === 'stage');
+  return stage.map(
+    ({ step, call, name, result }) => `${step}: ${normal(`${call} = ${result}`, name, result, idIn(text))}`,
+  );
+}
+
+describe('explain and a run', needs({ root: true }), () => {
+  let engine: Engine;
+  let oci: Runtime;
+
+  beforeAll(async () => {
+    engine = await new Engine().prepare();
+    oci = new Runtime(engine, 'tinyctr-oci');
+  });
+
+  afterAll(() => engine.remove());
+
+  test.each([
+    [[]],
+    [['--privileged', '--init', '-w', '/made/here']],
+    [['--read-only', '-u', 'nobody', '--tmpfs', '/run', '-v', '/etc:/host/etc:ro', '--network', 'host']],
+  ])('the default container, and with %j', async (options) => {
+    const file = `${scratch(engine)}/trace`;
+    const { code, stderr } = await engine.run('run', '--rm', `--trace=${file}`, ...options, 'busybox', 'true');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const { stdout } = await engine.run('explain', '--format', 'json', 'run', '--rm', ...options, 'busybox', 'true');
+    const explained = explainedCalls(stdout);
+    expect(explained.length).toBeGreaterThan(150);
+    expect(explained).toEqual(tracedCalls(file));
+  });
+
+  test.each(configs)('%s', async (name) => {
+    const bundle = adapted(name);
+    const file = `${bundle}/trace`;
+    const { code, stderr } = await oci.run(bundle, 'traced', `--trace=${file}`);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const { stdout, ...said } = await oci.call('explain', '--format', 'json', '--bundle', bundle);
+    expect(said.stderr).toBe('');
+    const own = (calls: string[]) => calls.map((call) => call.replaceAll(/\/(explained|traced)"/g, '/ID"'));
+    expect(own(explainedCalls(stdout))).toEqual(own(tracedCalls(file)));
+  });
+
+  /** The configuration with what this machine has not replaced: the root, sources of binds, namespaces, limits, hooks. */
+  function adapted(name: string): string {
+    const bundle = oci.bundle('', (own) => {
+      const spec = JSON.parse(readFileSync(`${examples}/${name}`, 'utf8')) as Spec;
+      delete spec.hooks;
+      const { root = own.root!, process, linux = {}, mounts = [] } = spec;
+      root.path = 'rootfs';
+      Object.assign(process!, { terminal: false, args: ['true'] });
+      linux.namespaces = linux.namespaces!.filter(({ path }) => path === undefined);
+      linux.resources = { devices: linux.resources?.devices ?? [] };
+      linux.cgroupsPath = '/tinyctr-explain/traced';
+      const made = mkdtempSync(`${oci.folder}/sources-`);
+      for (const [i, mount] of mounts.entries()) {
+        if (!mount.options?.some((option) => option === 'bind' || option === 'rbind')) continue;
+        if (mount.source !== undefined && existsSync(mount.source)) continue;
+        mount.source = `${made}/${i}`;
+        if (/shm$|vol/.test(mount.destination)) mkdirSync(mount.source);
+        else writeFileSync(mount.source, '');
+      }
+      for (const key of Object.keys(own)) delete own[key as keyof Spec];
+      Object.assign(own, spec);
+    });
+    return bundle;
+  }
+
+  test('it makes nothing: no folder, no cgroup, no compiled filter', async () => {
+    const root = scratch(engine);
+    const before = [spawnSync('find', [engine.root, engine.runRoot, root]).stdout.toString(), cgroups()];
+    expect((await engine.run('explain', 'run', '--seccomp-opt', 'busybox')).code).toBe(125);
+    expect((await engine.run('explain', 'run', '--security-opt', 'no-new-privileges', 'busybox', 'sh')).code).toBe(0);
+    const missing = await engine.run('explain', 'run', 'not-here');
+    expect(missing).toMatchObject({
+      code: 125,
+      stdout: '',
+      stderr: expect.stringContaining('explain fetches nothing'),
+    });
+    expect([spawnSync('find', [engine.root, engine.runRoot, root]).stdout.toString(), cgroups()]).toEqual(before);
+  });
+
+  test('a bundle is explained to somebody without privileges', () => {
+    const bundle = oci.bundle('true');
+    spawnSync('chmod', ['755', engine.folder, oci.folder, bundle]);
+    const words = ['--reuid=65534', '--regid=65534', '--clear-groups', oci.command[0]!];
+    const { status, stdout, stderr } = spawnSync('setpriv', [...words, 'explain', '--bundle', bundle], {
+      encoding: 'utf8',
+    });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toContain('pivot_root(".", ".") = 0');
+    expect(stdout).toContain('CVE-2024-21626');
+  });
+
+  test('what init would refuse, explain refuses in the same words', async () => {
+    const options = ['busybox', 'not-there'];
+    const run = await engine.run('run', '--rm', ...options);
+    const explained = await engine.run('explain', 'run', '--rm', ...options);
+    expect(run.stderr).toContain('executable file not found in $PATH');
+    expect(explained).toMatchObject({ code: 127, stdout: '', stderr: run.stderr });
+  });
+});
+
+describe('--trace', needs({ root: true }), () => {
+  let engine: Engine;
+  let oci: Runtime;
+
+  beforeAll(async () => {
+    engine = await new Engine().prepare();
+    oci = new Runtime(engine, 'tinyctr-oci');
+  });
+
+  afterAll(() => engine.remove());
+
+  test('both sides, with results, durations and namespaces; a table of it', async () => {
+    const file = `${scratch(engine)}/trace`;
+    await engine.run('run', '--rm', `--trace=${file}`, 'busybox', 'true');
+    const lines = readFileSync(file, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as TraceLine);
+    const birth = lines.find(({ side, name }) => side === 'host' && name === 'clone3')!;
+    expect(birth.call).toBe('clone3({flags=CLONE_NEWIPC|CLONE_NEWNET|CLONE_NEWNS|CLONE_NEWPID|CLONE_NEWUTS})');
+    expect(birth.result).toBeGreaterThan(1);
+    const explained = JSON.parse(
+      (await engine.run('explain', '--format=json', 'run', 'busybox', 'true')).stdout,
+    ) as Explained;
+    const born = explained.steps.find(({ id }) => id === 'host.birth')!.calls.at(-1)!.call;
+    expect(born).toContain('flags=CLONE_NEWIPC|CLONE_NEWNET|CLONE_NEWNS|CLONE_NEWPID|CLONE_NEWUTS|');
+    const at = (name: string) => lines.find((line) => line.side === 'stage' && line.name === name)!;
+    expect(at('prctl').namespaces).toEqual(['mnt', 'pid', 'uts', 'ipc', 'net']);
+    expect(at('pivot_root').namespaces).toEqual(['mnt', 'pid', 'uts', 'ipc', 'net', 'cgroup']);
+    expect(lines.every(({ ms }) => ms >= 0)).toBe(true);
+    expect(new Set(lines.flatMap(({ frame }) => frame ?? [])).size).toBeLessThan(20); // calls still travel together
+    const table = await engine.run('trace', 'show', file);
+    expect(table.stdout).toContain('-- stage: rootfs.pivot  [mnt pid uts ipc net cgroup]\n');
+    expect(table.stdout).toMatch(/\n +[\d.]+ +pivot_root\("\.", "\."\) = 0\n/);
+    expect(table.stdout).toContain(`${lines.length} calls: `);
+  });
+
+  test('without a file the table is on standard error, and the image is not taken for one', async () => {
+    const { code, stdout, stderr } = await engine.run('run', '--rm', '--trace', 'busybox', 'echo', 'hi', '--trace');
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'hi --trace\n' });
+    expect(stderr).toContain('-- stage: exec');
+  });
+
+  test('a container that fails is traced up to the call that failed', async () => {
+    const file = `${scratch(engine)}/trace`;
+    const { code } = await engine.run('run', '--rm', `--trace=${file}`, 'busybox', '/etc/passwd');
+    expect(code).toBe(126);
+    expect(readIfThere(file)).toContain('"step":"command"');
+  });
+
+  test('create, start and exec of tinyctr-oci', async () => {
+    const bundle = oci.bundle('sleep 60');
+    const [made, entered] = [`${bundle}/made`, `${bundle}/entered`];
+    await oci.create(bundle, 'c', `--trace=${made}`);
+    expect(readIfThere(made)).toContain('"name":"clone3"');
+    await oci.call('start', 'c');
+    const { stdout } = await oci.call('exec', `--trace=${entered}`, 'c', 'echo', '--trace');
+    expect(stdout).toBe('--trace\n');
+    expect(readIfThere(entered)).toMatch(/"step":"namespaces.enter".*setns/);
+    const { stderr } = await oci.call('exec', '--trace', 'c', 'true');
+    expect(stderr).toContain('-- stage: namespaces.enter');
+    await oci.call('delete', '--force', 'c');
+  });
+
+  test('a file that can’t be written is an error before anything is made', async () => {
+    const { code, stderr } = await engine.run('run', '--rm', '--trace=/not/there/trace', 'busybox', 'true');
+    expect(code).toBe(125);
+    expect(stderr).toContain("--trace=/not/there/trace can't be written (ENOENT)");
+    expect(engine.containers()).toEqual([]);
+    expect((await engine.run('trace', 'show', '/not/there')).code).toBe(1);
+  });
+});
