@@ -1,5 +1,6 @@
 /** The ordered plan of a container without making it: src/core/init itself, carried out on a recording stage. Host side, changes nothing. */
-import { readFileSync } from 'node:fs';
+import { fstatSync, readFileSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { initContainer } from '../core/init/container.ts';
 import * as k from '../core/kernel/constants.ts';
@@ -34,18 +35,19 @@ export interface ExplainedStep {
 export interface ExplainOptions {
   /** Files of the host that will be there by then, by path. */
   files?: readonly string[];
-  /** Which of 0, 1 and 2 would be pipes. */
-  pipes?: readonly number[];
+  /** Standard input is not handed on. */
+  noStdin?: boolean;
 }
 
 /** Any number will do: nobody uses it. */
 const SOME_FD = 0 as HostFd;
 
 /** Throws ContainerError for what init would refuse as well: a command that is not there, a user that nobody knows. */
-export function explainPlan(plan: Plan, { files = [], pipes = [] }: ExplainOptions = {}): ExplainedStep[] {
+export function explainPlan(plan: Plan, { files = [], noStdin = false }: ExplainOptions = {}): ExplainedStep[] {
+  const cgroup = `${cgroupFolder()}${plan.cgroup.path}`;
   const { stage, steps } = recordStage({
     image: imageOf(plan),
-    host: hostTree(files),
+    host: hostTree(files, cgroup),
     filesystems,
     target: plan.root.target,
     limits: ownLimits,
@@ -57,7 +59,7 @@ export function explainPlan(plan: Plan, { files = [], pipes = [] }: ExplainOptio
     plan,
     {
       namespaces: Array.from({ length: others }, () => SOME_FD),
-      pipes,
+      pipes: pipesOf(plan).filter((fd) => fd > 0 || !noStdin),
       forked: () => undefined,
       ...(plan.process.init ? { init: SOME_FD } : {}),
     },
@@ -106,14 +108,21 @@ function cgroupFolder(): string {
   }
 }
 
+/** What is a pipe, a socket or a terminal of this command's would be a pipe of the container's; a run in the foreground relays it. */
+function pipesOf({ terminal, namespaces: { user } }: Plan): number[] {
+  if (terminal || (user && !user.root)) return [];
+  return [0, 1, 2].filter((fd) => isatty(fd) || fstatSync(fd).isFIFO() || fstatSync(fd).isSocket());
+}
+
 function imageOf({ root: { source } }: Plan): Tree {
   if (source.kind === 'directory') return folderTree(source.path);
   return overlayTree(source.lower.map((layer) => `${source.layersFolder}/${layer}`));
 }
 
-function hostTree(files: readonly string[]): Tree {
+/** `cgroup` and `files` are made before init's first call. */
+function hostTree(files: readonly string[], cgroup: string): Tree {
   const host = folderTree('');
-  const isAbove = (path: string) => files.some((name) => name.startsWith(`${path}/`));
+  const isAbove = (path: string) => path === cgroup || [cgroup, ...files].some((name) => name.startsWith(`${path}/`));
   return (path) => host(path) ?? (files.includes(path) ? file() : isAbove(path) ? directory : undefined);
 }
 

@@ -32,11 +32,15 @@ export function define(program: Command, globals: () => Globals): void {
         hint: `explain fetches nothing: tinyctr pull ${name}, or for busybox run it once`,
       });
     const request = { root, runRoot, image, layersFolder: layersFolder(root), options, command: words };
-    const { id, plan } = planRun(request, undefined);
+    const { id, plan, interactive } = planRun(request, undefined);
     const files = ['hosts', 'hostname', 'resolv.conf'].map((file) => `${runRoot}/${id}/${file}`);
     const { format } = command.opts<{ format: Format }>();
     process.stdout.write(
-      formatExplanation(format, `tinyctr run ${[name, ...words].join(' ')}`, explainPlan(plan, { files })),
+      formatExplanation(
+        format,
+        `tinyctr run ${[name, ...words].join(' ')}`,
+        explainPlan(plan, { files, noStdin: !interactive }),
+      ),
     );
   });
 }

@@ -6,9 +6,9 @@ import { type Format, formatExplanation, formats } from '../../workshop/explain-
 import { loadBundle } from '../config.ts';
 import type { Globals } from '../globals.ts';
 import { reporter } from '../log.ts';
-import { planBundle } from '../plan.ts';
+import { permittedCapabilities, planBundle } from '../plan.ts';
 
-/** Whoever asks: what root, who would run it, may. */
+/** To somebody who is not root: what root, who would run it, may. */
 const everyCapability = (1n << BigInt(capabilityNames.length)) - 1n;
 
 export function define(program: Command, globals: () => Globals): void {
@@ -18,8 +18,9 @@ export function define(program: Command, globals: () => Globals): void {
     .option('-b, --bundle <folder>', 'the folder with config.json', '.')
     .addOption(new Option('--format <format>', 'how it is printed').choices(formats).default('text'))
     .action((options: { bundle: string; format: Format }) => {
-      const bundle = loadBundle(options.bundle, everyCapability, reporter(globals()));
-      const plan = planBundle(bundle, 'explained', undefined, everyCapability);
+      const permitted = process.geteuid!() === 0 ? permittedCapabilities() : everyCapability;
+      const bundle = loadBundle(options.bundle, permitted, reporter(globals()));
+      const plan = planBundle(bundle, 'explained', undefined, permitted);
       process.stdout.write(
         formatExplanation(options.format, `tinyctr-oci run --bundle ${bundle.path}`, explainPlan(plan)),
       );
