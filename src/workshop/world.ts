@@ -63,6 +63,8 @@ const takesFd = 'close move_mount mount_setattr fchdir fsconfig fsmount fstatfs 
 export class World {
   private readonly facts: WorldFacts;
   private readonly mounts: Mounted[];
+  /** Made in a filesystem that is mounted nowhere yet, by label. */
+  private readonly nodes = new Map<string, WorldFile>();
   private readonly labels: string[] = ['stdin', 'stdout', 'stderr', 'socket'];
   private readonly offsets = new Map<number, number>();
   private readonly openFds = new Set([0, 1, 2, FIRST_FD]);
@@ -101,7 +103,8 @@ export class World {
       this.rootMounted = true; // the root itself, and what is put over it for a moment: below lies the image in any case
       return;
     }
-    const tree = source.startsWith(DETACHED) ? this.facts.filesystems[fstype] : this.partOf(source);
+    const isNew = source.startsWith(DETACHED) && !fstype.includes('/');
+    const tree = isNew ? this.facts.filesystems[fstype] : this.partOf(source);
     this.mounts.push({ at, fstype, tree: tree ?? empty, made: new Map() });
   }
 
@@ -120,7 +123,7 @@ export class World {
   }
 
   private lookUp(label: string): WorldFile | undefined {
-    if (label.startsWith(DETACHED)) return this.lookUpDetached(label.slice(DETACHED.length));
+    if (label.startsWith(DETACHED)) return this.nodes.get(label) ?? this.lookUpDetached(label.slice(DETACHED.length));
     if (label.startsWith(HOST)) return label === HOST + this.facts.target ? directory : this.facts.host(label.slice(5));
     if (!label.startsWith('/')) return undefined;
     const { mount, rest } = this.within(label);
@@ -172,7 +175,10 @@ export class World {
 
   private make(dirfd: number, name: string, made: WorldFile): number {
     const folder = this.labels[dirfd] ?? 'nothing';
-    if (!folder.startsWith('/')) return 0;
+    if (!folder.startsWith('/')) {
+      this.nodes.set(`${folder}/${name}`, made);
+      return 0;
+    }
     const path = `${folder === '/' ? '' : folder}/${name}`;
     if (this.lookUp(path)) return -E.EEXIST;
     const { mount, rest } = this.within(path);
