@@ -11,10 +11,20 @@ type Bytes = Uint8Array;
 const u64 = (bytes: Bytes, at: number): bigint => new DataView(bytes.buffer, bytes.byteOffset).getBigInt64(at, true);
 const u32 = (bytes: Bytes, at: number): number => new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, true);
 
+const named = new Map<string, [name: string, bits: bigint][]>();
+
+function namesOf(prefix: string): [name: string, bits: bigint][] {
+  const known = named.get(prefix);
+  if (known) return known;
+  const all = Object.entries(k).filter(([name, bits]) => name.startsWith(prefix) && Number(bits) > 0);
+  const names = all.map(([name, bits]): [string, bigint] => [name, BigInt(bits)]);
+  named.set(prefix, names);
+  return names;
+}
+
 function flags(prefix: string, value: bigint, zero = '0'): string {
-  const names = Object.entries(k).filter(([name, bits]) => name.startsWith(prefix) && Number(bits) > 0);
-  const set = names.filter(([, bits]) => (value & BigInt(bits)) === BigInt(bits)).map(([name]) => name);
-  return set.join('|') || zero;
+  const set = namesOf(prefix).filter(([, bits]) => (value & bits) === bits);
+  return set.map(([name]) => name).join('|') || zero;
 }
 
 const howText = (how: Bytes): string =>

@@ -17,10 +17,10 @@ function nativePath(): string {
   return `${root}/native-shim/build`;
 }
 
+type HostObserver = (funcName: string, args: readonly HostArg[], result: number, startedMs: number) => void;
+
 /** Somebody who watches this side: told of every call of the shim's after it returned. */
-export const hostWatch: {
-  observer?: (funcName: string, args: readonly HostArg[], result: number, startedMs: number) => void;
-} = {};
+export const hostWatch: { observer?: HostObserver } = {};
 
 /** A function of native-shim. */
 export function shim(funcName: string, args: readonly HostArg[]): number {

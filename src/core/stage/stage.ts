@@ -710,11 +710,8 @@ export class Stage {
     const page = this.wire.page();
     const last = calls[page.call];
     if (page.call === calls.length - 1 && page.phase === PHASE_STARTED) {
-      this.report(
-        calls,
-        calls.map(() => 0),
-        started,
-      );
+      const results = calls.map(() => 0);
+      this.report(calls, results, started);
       return;
     }
     if (last && page.result < 0) throw this.failure(last, page.result);
