@@ -709,12 +709,10 @@ export class Stage {
     // The socket's end: the exec closed it, or the stage died on the way. The shared page knows which.
     const page = this.wire.page();
     const last = calls[page.call];
-    if (page.call === calls.length - 1 && page.phase === PHASE_STARTED) {
-      const results = calls.map(() => 0);
-      this.report(calls, results, started);
-      return;
-    }
-    if (last && page.result < 0) throw this.failure(last, page.result);
-    throw new StageGone(page, last && formatCall(last.name, last.args.map(plainArg)));
+    const done = page.call === calls.length - 1 && page.phase === PHASE_STARTED;
+    if (!done && last && page.result < 0) throw this.failure(last, page.result);
+    if (!done) throw new StageGone(page, last && formatCall(last.name, last.args.map(plainArg)));
+    const results = calls.map(() => 0);
+    this.report(calls, results, started);
   }
 }
