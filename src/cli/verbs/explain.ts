@@ -32,7 +32,7 @@ export function define(program: Command, globals: () => Globals): void {
         hint: `explain fetches nothing: tinyctr pull ${name}, or for busybox run it once`,
       });
     const request = { root, runRoot, image, layersFolder: layersFolder(root), options, command: words };
-    const { id, plan, interactive } = planRun(request, undefined);
+    const { id, plan, interactive } = await planRun(request);
     const files = ['hosts', 'hostname', 'resolv.conf'].map((file) => `${runRoot}/${id}/${file}`);
     const { format } = command.opts<{ format: Format }>();
     process.stdout.write(
