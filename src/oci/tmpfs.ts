@@ -42,19 +42,28 @@ export function isMadeHere(mount: MountPlan): mount is FilesystemPlan {
   return mount.kind === 'filesystem' && (takesAfterFolder(mount) || isLong(mount));
 }
 
-/** The mounts to plan in their place, and the descriptors to close once the container has them. */
-export function asInImage(mounts: readonly MountPlan[], rootfs: string): { mounts: MountPlan[]; filled: HostFd[] } {
+/**
+ * The mounts to plan in their place, and the descriptors to close once the container has them. Without `make` nothing is made:
+ * what would come as a descriptor stays a new filesystem.
+ */
+export function asInImage(
+  mounts: readonly MountPlan[],
+  rootfs: string,
+  make = true,
+): { mounts: MountPlan[]; filled: HostFd[] } {
   const filled: HostFd[] = [];
   try {
     const planned = mounts.map((mount, i) => {
       if (!isMadeHere(mount)) return mount;
-      if (isLong(mount)) return mountLong(mount, filled);
+      if (isLong(mount)) return make ? mountLong(mount, filled) : mount;
       const parameters = mount.parameters.filter(([key]) => key !== 'tmpcopyup');
       const source = openSource(mount.target, mounts.slice(0, i), rootfs);
       if (source === undefined) return { ...mount, parameters };
       try {
         if (!has(mount, 'mode')) parameters.push(['mode', (fstatSync(source).mode & 0o7777).toString(8)]);
-        return has(mount, 'tmpcopyup') ? fill({ ...mount, parameters }, source, filled) : { ...mount, parameters };
+        return make && has(mount, 'tmpcopyup')
+          ? fill({ ...mount, parameters }, source, filled)
+          : { ...mount, parameters };
       } finally {
         closeSync(source);
       }

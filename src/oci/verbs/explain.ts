@@ -7,6 +7,7 @@ import { loadBundle } from '../config.ts';
 import type { Globals } from '../globals.ts';
 import { reporter } from '../log.ts';
 import { permittedCapabilities, planBundle } from '../plan.ts';
+import { asInImage } from '../tmpfs.ts';
 
 /** To somebody who is not root: what root, who would run it, may. */
 const everyCapability = (1n << BigInt(capabilityNames.length)) - 1n;
@@ -21,8 +22,9 @@ export function define(program: Command, globals: () => Globals): void {
       const permitted = process.geteuid!() === 0 ? permittedCapabilities() : everyCapability;
       const bundle = loadBundle(options.bundle, permitted, reporter(globals()));
       const plan = planBundle(bundle, 'explained', undefined, permitted);
+      const { mounts } = asInImage(plan.mounts, bundle.rootfs, false);
       process.stdout.write(
-        formatExplanation(options.format, `tinyctr-oci run --bundle ${bundle.path}`, explainPlan(plan)),
+        formatExplanation(options.format, `tinyctr-oci run --bundle ${bundle.path}`, explainPlan({ ...plan, mounts })),
       );
     });
 }
