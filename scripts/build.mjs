@@ -68,6 +68,7 @@ const onlyRun = {
 const bundles = {
   tinyctr: { entry: 'src/cli/main.ts', flags: false, plugins: [leaveOut] },
   'tinyctr-run': { entry: 'src/cli/main.ts', flags: true, plugins: [leaveOut, onlyRun] },
+  'tinyctr-unpack': { entry: 'src/image/unpack/helper.ts', flags: false, plugins: [] },
   'tinyctr-oci': { entry: 'src/oci/main.ts', flags: true, plugins: [leaveOut] },
 };
 for (const [name, { entry, plugins }] of Object.entries(bundles))
@@ -95,11 +96,12 @@ for (const program of ['tinyctr', 'tinyctr-oci']) {
   copyFileSync('src/start.cjs', `${out}/${program}.cjs`);
   chmodSync(`bin/${program}`, 0o755);
 }
+copyFileSync('src/start.cjs', `${out}/tinyctr-unpack.cjs`);
 keepCode((bundle) => !bundle.flags);
 for (const flag of runFlags.filter((flag) => !/^--(v8|preserve)-/.test(flag))) setFlagsFromString(flag); // those are Node's own
 keepCode((bundle) => bundle.flags);
 copyNativeFfi();
-writeFileSync(`${out}/node-path`, `${process.execPath}\n${runFlags.join(' ')}\n`);
+writeFileSync(`${out}/node-path`, `${process.execPath}\n${runFlags.join(' ')}\n${flagsForPull().join(' ')}\n`);
 rmSync('dist', { recursive: true, force: true });
 renameSync(out, 'dist');
 keepWhatRuns();
@@ -118,6 +120,15 @@ function flagsForRun() {
     '--no-sparkplug',
     '--preserve-symlinks-main',
   ];
+  return accepted(flags);
+}
+
+/** A layer's bytes pass in pieces that are garbage at once: with a first heap of 16 MB, 30 MB of them would lie around. */
+function flagsForPull() {
+  return accepted(['--max-semi-space-size=1']);
+}
+
+function accepted(flags) {
   return flags.filter((flag) => spawnSync(process.execPath, [flag, '-e', '']).status === 0);
 }
 

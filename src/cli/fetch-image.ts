@@ -3,6 +3,7 @@
  * what strangers send (docs/decisions.md). Host side.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { dirname, join } from 'node:path';
 import type { Globals } from './globals.ts';
 
 /**
@@ -17,7 +18,8 @@ export async function fetchImage(
 ): Promise<boolean> {
   const options = [...(platform === undefined ? [] : ['--platform', platform]), ...(quiet ? ['--quiet'] : [])];
   const words = ['--root', root, '--log-format', logFormat, 'pull', ...options, '--', name];
-  const child = spawn(process.execPath, ['--', process.argv[1]!, ...words], { stdio: ['ignore', 2, 2] });
+  const launcher = join(dirname(process.argv[1]!), '../bin/tinyctr');
+  const child = spawn(launcher, words, { stdio: ['ignore', 2, 2] });
   const status = await whileForwarding(
     child,
     new Promise<number>((resolve, reject) => {

@@ -6,7 +6,7 @@ import { limits } from './limits.ts';
 import { decompressZstd } from './zstd.ts';
 
 /** Decompressed data comes in pieces of this size: large enough that the event loop's share is small. */
-const CHUNK_BYTES = 512 * 1024;
+const CHUNK_BYTES = 256 * 1024;
 
 const magics: [name: string, magic: Buffer][] = [
   ['gzip', Buffer.from([0x1f, 0x8b])],

@@ -3,7 +3,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { ContainerError } from '../core/kernel/error.ts';
 import { hasBlob, readFoundLayer } from './blobs.ts';
 import { type BlobRecord, type LayerRecord, listImages } from './records.ts';
-import { unpackLayer } from './unpack/layer.ts';
+import { type UnpackedLayer, unpackLayer } from './unpack/layer.ts';
 import type { Work } from './work.ts';
 
 /** What somebody has promised about the archive, and who did. */
@@ -38,21 +38,21 @@ export async function takeLayer(work: Work, source: AsyncIterable<Buffer>, promi
   const archive = work.newFile();
   const fd = openSync(archive, 'wx', 0o600);
   try {
-    return await takeArchive(work, copied(source, fd), archive, promised);
+    return await takeArchive(work, archive, promised, (tree) => unpackLayer(copied(source, fd), tree));
   } finally {
     closeSync(fd);
   }
 }
 
-/** The same for an archive that is, or while it is read becomes, the file `archive` of the store's file system. */
+/** The same for an archive that is the file `archive`, of the store's file system, when `unpack` has made a tree of it. */
 export async function takeArchive(
   work: Work,
-  source: AsyncIterable<Buffer>,
   archive: string,
-  promised?: Promised,
+  promised: Promised | undefined,
+  unpack: (tree: string) => Promise<UnpackedLayer>,
 ): Promise<LayerRecord> {
   const tree = work.newTree();
-  const { diffId, size, blob, compression } = await unpackLayer(source, tree).catch((error) => {
+  const { diffId, size, blob, compression } = await unpack(tree).catch((error) => {
     throw named(error, promised);
   });
   if (blob.size === 0) throw named(new ContainerError('there is nothing in it: the input is empty'), promised);
@@ -82,8 +82,9 @@ export function damaged(what: string, who: string, expected: string, actual: str
   return new ContainerError(`${what} is damaged: its digest is ${actual}, where the ${who} says ${expected}`);
 }
 
+/** A registry's errors (a class of their own) name what they are about. */
 function named(error: unknown, promised: Promised | undefined): unknown {
-  if (promised === undefined || !(error instanceof ContainerError)) return error;
+  if (promised === undefined || !(error instanceof ContainerError) || error.name !== 'Error') return error;
   return new ContainerError(`${promised.what}: ${error.message}`, { hint: error.hint, cause: error.cause });
 }
 

@@ -59,6 +59,11 @@ export class Work {
     });
   }
 
+  /** Whoever inherits this descriptor holds the lock as well: the folder is somebody's until he is gone, too. */
+  get lockFd(): number {
+    return this.#fd;
+  }
+
   path(...below: string[]): string {
     return join(layersFolder(this.#root), this.#name, ...below);
   }

@@ -65,9 +65,8 @@ export class ArchiveFile {
     }
   }
 
-  /** The bytes from an offset on, as many as are there when it begins. */
-  *read(from: number): Generator<Buffer> {
-    for (let at = from; at < this.length; ) {
+  *read(): Generator<Buffer> {
+    for (let at = 0; at < this.length; ) {
       const chunk = Buffer.allocUnsafe(READ_BYTES);
       const bytes = readSync(this.#fd, chunk, 0, chunk.length, at);
       if (bytes === 0) return;

@@ -14,8 +14,9 @@ import { withWork } from '../image/with-work.ts';
 import type { Work } from '../image/work.ts';
 import { Repository } from '../registry/client.ts';
 import { type ImageDocuments, readDocuments } from './documents.ts';
-import { fetchLayer } from './fetch-layer.ts';
+import { fetchLayer, type LayerRequest } from './fetch-layer.ts';
 import type { LayerProgress, TransferProgress } from './progress.ts';
+import { Unpackers } from './unpackers.ts';
 
 /** Layers that are fetched and unpacked at the same time. */
 const AT_ONCE = 4;
@@ -72,7 +73,10 @@ async function pullWithin(
   const { digest, manifest, kept, layers, configuration } = documents;
   progress.begin(titleOf(reference));
   work.keepBlobs([digest, manifest.digest, ...layers.map((layer) => layer.digest)]);
-  const content = await fetchAll(request, work, repository, documents, failure);
+  const unpackers = new Unpackers(work.lockFd);
+  const content = await fetchAll(request, { work, repository, unpackers }, documents, failure).finally(() =>
+    unpackers.close(),
+  );
   for (const document of new Set([kept[0]!, kept.at(-1)!])) writeDocumentBlob(root, document);
   const { domain, path, tag } = reference;
   const references = [...(tag === undefined ? [] : [{ domain, path, tag }]), { domain, path, digest }];
@@ -84,8 +88,7 @@ async function pullWithin(
 /** Each layer once, also when the image has it twice. The first failure ends all, and is the error. */
 async function fetchAll(
   request: PullRequest,
-  work: Work,
-  repository: Repository,
+  parts: Pick<LayerRequest, 'work' | 'repository' | 'unpackers'>,
   { layers, image }: ImageDocuments,
   failure: AbortController,
 ): Promise<LayerRecord[]> {
@@ -100,7 +103,7 @@ async function fetchAll(
     const what = `layer ${layer.id} (${i + 1} of ${layers.length})`;
     const promised = { what, diffId: image.diffIds[i]!, blob: { digest, size, mediaType } };
     jobs.set(key(blob, i), async () => {
-      const record = await fetchLayer({ root, work, repository, blob, promised, progress: layer, signal });
+      const record = await fetchLayer({ ...parts, root, blob, promised, progress: layer, signal });
       finish(layer);
       records.set(key(blob, i), record);
     });

@@ -119,6 +119,9 @@ export class Transport {
   }
 
   private async makeDispatcher(proxy: URL | undefined): Promise<Dispatcher> {
+    const { setFlagsFromString } = await import('node:v8');
+    // undici's parser is WebAssembly. Compiled once more, for speed, it would take 29 MB and a tenth of a second.
+    setFlagsFromString('--liftoff-only');
     const { Agent, ProxyAgent } = await import('undici');
     const { connectMs, stallMs, env } = this.settings;
     const timeouts = { headersTimeout: stallMs, bodyTimeout: stallMs };

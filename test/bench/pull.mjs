@@ -52,6 +52,9 @@ const has = (command) => spawnSync('sh', ['-c', `command -v ${command}`]).status
 const sha256 = (bytes) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** What gzip can't make smaller, and images have little of. */
+const packed = /\.(gz|xz|zst|png|jpe?g|woff2?|zip|whl|jar|mo)$/;
+
 /** Files of this machine below some folders, in the order of their names, until there are enough. */
 function pick(folders, mostFiles, mostBytes, mostEach) {
   const files = [];
@@ -62,7 +65,10 @@ function pick(folders, mostFiles, mostBytes, mostEach) {
       const file = join(path, name);
       const stat = lstatSync(file);
       if (stat.isDirectory()) visit(file);
-      else if (stat.isSymbolicLink() || (stat.isFile() && stat.size < mostEach && stat.nlink === 1)) {
+      else if (
+        stat.isSymbolicLink() ||
+        (stat.isFile() && stat.size < mostEach && stat.nlink === 1 && !packed.test(name))
+      ) {
         files.push(file.slice(1));
         if (stat.isFile()) bytes += stat.size;
       }
@@ -80,9 +86,9 @@ function makeLayout(folder) {
     return { mediaType, digest, size: bytes.length };
   };
   const lists = [
-    pick(['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib'].filter(isFolder), 3000, 105e6, 3e6),
-    pick(['/usr/share'], 9000, 105e6, 3e6),
-    pick([`${project}/node_modules`], 5500, 90e6, 12e6),
+    pick(['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib'].filter(isFolder), 3500, 95e6, 2e6),
+    pick(['/usr/share', '/usr/include'], 10_300, 125e6, 3e6),
+    pick([`${project}/node_modules`], 5500, 95e6, 12e6),
   ];
   const diffIds = [];
   const archives = [];

@@ -14,7 +14,7 @@ import { readArchive } from '../tar/reader.ts';
 import { TreeWriter } from './writer.ts';
 
 /** Decompressed data that may wait while an earlier piece is being written. */
-const BYTES_AHEAD = 4 * 1024 * 1024;
+const BYTES_AHEAD = 512 * 1024;
 
 export interface UnpackedLayer {
   /** Of the archive without compression: 'sha256:…', what an image's rootfs.diff_ids has. */
