@@ -37,9 +37,12 @@ export function makeDecompressor(start: Buffer): Decompressor | undefined {
   });
 }
 
-/** Node has zstd since 22.15, and is some times faster. */
+const { createZstdDecompress } = zlib as { createZstdDecompress?: (options: object) => Transform };
+
+/** Node has zstd since 22.15: some times faster than ours, in less memory. */
+export const zstdByNode = createZstdDecompress !== undefined;
+
 function makeZstd(): Decompressor {
-  const { createZstdDecompress } = zlib as { createZstdDecompress?: (options: object) => Transform };
   if (createZstdDecompress === undefined) return decompressZstd;
   const { ZSTD_d_windowLogMax } = zlib.constants as unknown as { ZSTD_d_windowLogMax: number };
   const params = { [ZSTD_d_windowLogMax]: Math.log2(limits.windowBytes) };

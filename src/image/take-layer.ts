@@ -84,7 +84,7 @@ export function damaged(what: string, who: string, expected: string, actual: str
 
 /** A registry's errors (a class of their own) name what they are about. */
 function named(error: unknown, promised: Promised | undefined): unknown {
-  if (promised === undefined || !(error instanceof ContainerError) || error.name !== 'Error') return error;
+  if (promised === undefined || !(error instanceof ContainerError) || error.name !== 'ContainerError') return error;
   return new ContainerError(`${promised.what}: ${error.message}`, { hint: error.hint, cause: error.cause });
 }
 

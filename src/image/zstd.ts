@@ -9,6 +9,8 @@ import { limits } from './limits.ts';
 const MAGIC = 0xfd2fb528;
 const SKIPPABLE = 0x184d2a50;
 const MOST_BLOCK = 128 * 1024;
+/** So many bytes fzstd wants to see before it begins; until then it keeps what it is given. */
+const LEAST = 18;
 
 /** Frame after frame; those for others are passed over. Throws ContainerError for damaged data and too large a window. */
 export async function* decompressZstd(source: AsyncIterable<Buffer>): AsyncGenerator<Uint8Array> {
@@ -34,6 +36,8 @@ async function* decompressFrame(magic: Buffer, input: Input): AsyncGenerator<Uin
   };
   const { header, checksumBytes } = await readHeader(input);
   take(Buffer.concat([magic, header]), false);
+  const whole = Buffer.alloc(3 + MOST_BLOCK + 4); // the decoder keeps nothing of a block, once it has begun
+  let given = magic.length + header.length;
   for (let last = false; !last; ) {
     const block = await input.exactly(3);
     const [size, type] = [block.readUIntLE(0, 3) >> 3, (block[0]! >> 1) & 3];
@@ -41,7 +45,11 @@ async function* decompressFrame(magic: Buffer, input: Input): AsyncGenerator<Uin
     if (size > MOST_BLOCK) throw damaged(`a block of ${size} bytes`);
     const body = await input.exactly(type === 1 ? 1 : size); // type 1 is one byte, `size` times
     const checksum = last ? await input.exactly(checksumBytes) : Buffer.alloc(0);
-    take(Buffer.concat([block, body, checksum]), last);
+    let length = 0;
+    for (const part of [block, body, checksum]) length += part.copy(whole, length);
+    const bytes = whole.subarray(0, length);
+    take(given < LEAST ? Buffer.from(bytes) : bytes, last);
+    given += length;
     for (const chunk of out) if (chunk.length > 0) yield chunk;
     out = [];
   }

@@ -73,7 +73,10 @@ async function pullWithin(
   const { digest, manifest, kept, layers, configuration } = documents;
   progress.begin(titleOf(reference));
   work.keepBlobs([digest, manifest.digest, ...layers.map((layer) => layer.digest)]);
-  const unpackers = new Unpackers(work.lockFd);
+  const unpackers = new Unpackers(
+    work.lockFd,
+    layers.map(({ mediaType }) => mediaType),
+  );
   const content = await fetchAll(request, { work, repository, unpackers }, documents, failure).finally(() =>
     unpackers.close(),
   );

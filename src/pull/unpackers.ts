@@ -5,10 +5,11 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { nativeFolder } from '../core/host/syscall.ts';
 import { ContainerError } from '../core/kernel/error.ts';
+import { zstdByNode } from '../image/compression.ts';
 import type { Failure, Report, Task } from '../image/unpack/helper.ts';
 import type { UnpackedLayer } from '../image/unpack/layer.ts';
 
-/** Each takes some 80 MB, with a large window of zstd's more. */
+/** Each takes some 80 MB, of zstd's without Node's help up to 165: then there is one. */
 const MOST_PROCESSES = Math.min(2, availableParallelism());
 const PROGRAM = join(nativeFolder, '../../dist/tinyctr-unpack.cjs');
 /** Buffers die young: a small heap lets go of them sooner. And the other processors have something else to do. */
@@ -36,8 +37,12 @@ export class Unpackers {
   readonly #all: ChildProcess[] = [];
   readonly #waiting: Job[] = [];
 
-  constructor(lockFd: number) {
+  readonly #most: number;
+
+  /** `mediaTypes` of what will be unpacked. */
+  constructor(lockFd: number, mediaTypes: readonly string[]) {
     this.#lockFd = lockFd;
+    this.#most = !zstdByNode && mediaTypes.some((type) => /zstd$/.test(type)) ? 1 : MOST_PROCESSES;
   }
 
   /** Unpacks `archive`, which may still grow to `size` bytes, into the empty directory `tree`. */
@@ -64,7 +69,7 @@ export class Unpackers {
 
   #next(): void {
     if (this.#waiting.length === 0) return;
-    const child = this.#idle.pop() ?? (this.#all.length < MOST_PROCESSES ? this.#start() : undefined);
+    const child = this.#idle.pop() ?? (this.#all.length < this.#most ? this.#start() : undefined);
     if (child !== undefined) this.#give(child, this.#waiting.shift()!);
   }
 

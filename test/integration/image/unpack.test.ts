@@ -7,6 +7,7 @@ import { rawSyscall, syscall } from '../../../src/core/host/syscall.ts';
 import { limits } from '../../../src/image/limits.ts';
 import { archiveDirectory } from '../../../src/image/tar/walk.ts';
 import { unpackLayer } from '../../../src/image/unpack/layer.ts';
+import { decompressZstd } from '../../../src/image/zstd.ts';
 import * as a from '../../support/archives.ts';
 import { needs } from '../../support/need.ts';
 import { Scratch, snapshot } from './snapshot.ts';
@@ -392,6 +393,22 @@ describe('limits (SEC-18)', needs({ root: true }), () => {
       const bad = Buffer.from(bytes);
       bad.fill(0xff, 6, 9);
       await expect(unpackAll(bad)).rejects.toThrow('damaged');
+    });
+
+    test('blocks so small that several come before the decoder begins', async () => {
+      const block = (text: string, size: number, last: number) => {
+        const bytes = Buffer.alloc(4, text);
+        bytes.writeUIntLE((size << 3) | (1 << 1) | last, 0, 3);
+        return bytes;
+      };
+      const letters = 'abcdefgh'.split('');
+      const frame = [
+        Buffer.from('28b52ffd0050', 'hex'),
+        ...letters.map((letter, i) => block(letter, i + 1, i === 7 ? 1 : 0)),
+      ];
+      const out: Uint8Array[] = [];
+      for await (const chunk of decompressZstd(a.inPieces(Buffer.concat(frame), 5))) out.push(chunk);
+      expect(Buffer.concat(out).toString()).toBe(letters.map((letter, i) => letter.repeat(i + 1)).join(''));
     });
 
     test('blocks of four bytes that stand for 128 kB each', async () => {
