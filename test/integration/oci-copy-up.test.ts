@@ -10,7 +10,7 @@ const tmpfs = (destination: string, ...options: string[]) => ({
   ...{ destination, type: 'tmpfs', source: 'tmpfs', options: ['tmpcopyup', ...options] },
 });
 
-describe.each(Object.keys(runtimes))('%s', needs({ root: true }), (name) => {
+describe.each(runtimes)('%s', needs({ root: true }), (name) => {
   let engine: Engine;
   let oci: Runtime;
 

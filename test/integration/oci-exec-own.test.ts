@@ -259,8 +259,8 @@ describe(`${runtime} exec`, needs({ root: true }), () => {
     test('of its own, in the foreground: size, keys, signals, status, and the caller’s as it was', async () => {
       const pty = new Pty([...words, '-t', 'c', 'sh'], { rows: 33, columns: 99 });
       await pty.shows(/# /);
-      pty.type('tty; stty size; sleep 50\r');
-      await pty.shows(/\/dev\/pts\/\d+\r\n33 99\r\n/);
+      pty.type('tty; stty size; sh -c "echo waiting; exec sleep 50"\r');
+      await pty.shows(/\/dev\/pts\/\d+\r\n33 99\r\nwaiting\r\n/);
       pty.resize(20, 60);
       pty.type('\x03');
       await pty.shows(/# /);

@@ -94,8 +94,8 @@ describe('podman', needs({ root: true, command: ['podman', 'conmon', 'unshare', 
       },
     );
     await pty.shows(/# /);
-    pty.type('tty; stty size; sleep 50\r');
-    await pty.shows(/\/dev\/pts\/\d+\r\n31 91\r\n/);
+    pty.type('tty; stty size; sh -c "echo waiting; exec sleep 50"\r');
+    await pty.shows(/\/dev\/pts\/\d+\r\n31 91\r\nwaiting\r\n/);
     pty.type('\x03');
     await pty.shows(/# /);
     pty.type('exit 4\r');
