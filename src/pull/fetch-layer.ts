@@ -58,7 +58,8 @@ async function takeFile(request: LayerRequest, file: ArchiveFile): Promise<Layer
     if (signal.aborted || !isItsFault(error)) throw error;
     // Damaged on the way, or made like this? Only the digest of the whole can tell.
     const digest = await digestOfFile(file, signal);
-    file.discard();
+    // A whole blob with the right digest is another image's, whatever this one says of it.
+    if (!file.isWhole || digest !== blob.digest) file.discard();
     if (digest === blob.digest) throw error;
     if (wasEmpty) throw damaged(promised.what, 'manifest', blob.digest, digest);
     return undefined;

@@ -84,19 +84,22 @@ export class Unpackers {
   #give(child: ChildProcess, job: Job): void {
     job.child = child;
     const finish = (act: () => void) => {
-      child.removeAllListeners();
+      child.off('message', onMessage).off('error', onError).off('exit', onExit); // others listen, too
       delete job.child;
       act();
       this.#next();
     };
-    child.on('message', (report: Report) => {
+    const onMessage = (report: Report) => {
       if ('passed' in report) return job.passed(report.passed);
       this.#idle.push(child);
       finish(() => ('layer' in report ? job.resolve(report.layer) : job.reject(asError(report.failure))));
-    });
-    child.once('error', (error) => finish(() => job.reject(error)));
-    child.once('exit', (code, signal) => finish(() => job.reject(died(signal ?? `status ${code}`))));
-    child.send(job.task, ignore);
+    };
+    const onError = (error: Error) => finish(() => job.reject(error));
+    const onExit = (code: number | null, signal: string | null) =>
+      finish(() => job.reject(died(signal ?? `status ${code}`)));
+    child.on('message', onMessage).on('error', onError).on('exit', onExit);
+    if (child.connected) child.send(job.task, ignore);
+    else finish(() => job.reject(died('it was idle')));
   }
 }
 

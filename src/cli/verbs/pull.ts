@@ -34,6 +34,7 @@ async function pull(root: string, name: string, { platform, insecure = false, qu
   const say = quiet ? () => {} : (line: string) => void process.stdout.write(`${line}\n`);
   if (!/[:@][^/]*$/.test(name)) say(`Using default tag: ${reference.tag}`);
   const atTerminal = process.stdout.isTTY && process.env.TERM !== 'dumb';
+  process.exitCode = 125; // should this process end while something is still waited for
   const interruption = untilInterrupted(
     `the pull of ${name}`,
     'what has arrived stays: the next pull goes on from there, tinyctr cleanup removes it',
@@ -47,6 +48,7 @@ async function pull(root: string, name: string, { platform, insecure = false, qu
       signal: interruption.signal,
       progress: quiet ? new SilentProgress() : atTerminal ? new BarProgress(process.stdout) : new LineProgress(),
     });
+    process.exitCode = 0;
     const shown = familiarName(reference);
     say(`Digest: ${digest}`);
     say(`Status: ${isOld ? 'Image is up to date' : 'Downloaded newer image'} for ${shown}`);

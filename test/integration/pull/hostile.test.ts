@@ -16,6 +16,7 @@ import {
   architecture,
   blobFiles,
   checkNothingLeft,
+  checkStore,
   configuration,
 } from './support.ts';
 
@@ -274,7 +275,10 @@ describe('hostile registries', needs({ root: true }), () => {
       const { code, stderr } = await engine.run('pull', '-q', name);
       expect(code).toBe(125);
       expect(stderr).toContain('where the configuration says');
+      checkStore(engine);
+      const before = registry.requests.length;
       expect((await engine.run('pull', `${registry.host}/x:good`)).stdout).toContain('Image is up to date');
+      expect(registry.requests.slice(before).filter(({ path }) => path.includes('/blobs/'))).toEqual([]);
     });
 
     test('a bomb: 2 GB of a file that is not even written', async () => {
