@@ -57,7 +57,10 @@ for (const runtime of ['runc', 'tinyctr-oci'])
         const { pid } = JSON.parse((await container.call('state', container.id)).stdout);
         spawn('sh', ['-c', `echo > /proc/${pid}/root/tmp/go`], { stdio: 'inherit' });
         assert.equal(await ended, 0);
-        assert.equal(output, `{"type":"oom","id":"${container.id}"}\n`);
+        // How often the kernel kills in one go is its affair: dd may be tried, and then the shell.
+        const line = `{"type":"oom","id":"${container.id}"}\n`;
+        assert.ok(output.length > 0);
+        assert.equal(output, line.repeat(output.length / line.length));
       } finally {
         await container.remove();
       }
@@ -68,6 +71,13 @@ for (const runtime of ['runc', 'tinyctr-oci'])
 async function watches(pid) {
   const { readdirSync, readFileSync } = await import('node:fs');
   return readdirSync(`/proc/${pid}/fdinfo`)
-    .map((fd) => readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))
+    .map((fd) => {
+      try {
+        return readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
+      } catch (error) {
+        if (error.code !== 'ENOENT') throw error; // closed meanwhile
+        return '';
+      }
+    })
     .filter((text) => /^inotify wd/m.test(text)).length;
 }
