@@ -24,7 +24,7 @@ boot() {
   local command
   boots=$((boots + 1))
   command="TINYCTR_MUST_WORK=${TINYCTR_MUST_WORK:-} TINYCTR_WRITE_DOCS=${TINYCTR_WRITE_DOCS:-} $(printf '%q ' "$node" --test --test-concurrency=1 --test-reporter=spec "${@:2}")"
-  APPEND="${APPEND:-} $1" VM_TIMEOUT=${VM_TIMEOUT:-840} test/vm/boot.sh "$command" | tee -a "$log" || code=$?
+  APPEND="${APPEND:-} $1" VM_TIMEOUT=${VM_TIMEOUT:-1500} test/vm/boot.sh "$command" | tee -a "$log" || code=$?
 }
 suite=() apparmor=() selinux=()
 for file; do
