@@ -1,6 +1,6 @@
 /** The host's devices in the container: --device, and all of /dev with --privileged; who may use which. Pure. */
 import { posix } from 'node:path';
-import { type DeviceRule, defaultDeviceRules } from '../core/plan/device-rules.ts';
+import type { DeviceRule } from '../core/plan/device-rules.ts';
 import { checkDestination } from './bind.ts';
 import type { HostDevice, HostReaders, LimitOptions, RunOptions } from './options.ts';
 import { type Problems, UsageError } from './usage-error.ts';
@@ -105,14 +105,10 @@ export function devices(options: RunOptions, host: HostReaders, problems: Proble
     problems.add(`--device with '${limited.access}' can't be kept with --privileged, which allows every access`);
   return {
     devices: [...new Map(nodes.map((device) => [device.path, device])).values()],
+    // Those of every container's own devices the plan adds.
     rules: options.privileged
       ? [{ allow: true, access: 'rwm' }]
-      : [
-          { allow: false, access: 'rwm' },
-          ...structuredClone(defaultDeviceRules),
-          ...requested.flatMap(ruleFor),
-          ...rules,
-        ],
+      : [{ allow: false, access: 'rwm' }, ...requested.flatMap(ruleFor), ...rules],
   };
 }
 

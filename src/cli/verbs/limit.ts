@@ -56,6 +56,6 @@ function showMade(folder: string, { files, devices }: CgroupPlan): void {
   const lines = [`tinyctr: cgroup ${folder}`];
   for (const { file, value, option } of files)
     lines.push(`  ${file.padEnd(17)} ${value.replaceAll('\n', ' / ').padEnd(14)} ${option}`);
-  for (const words of devices?.words ?? []) lines.push(`  eBPF program      ${words}`);
+  for (const words of devices?.words() ?? []) lines.push(`  eBPF program      ${words}`);
   writeSync(2, `${lines.join('\n')}\n`);
 }

@@ -15,7 +15,8 @@ export function planCgroup(path: string, resources: Resources): CgroupPlan {
   // The container's own devices are always allowed, as runc and crun have it: clients send no more than "deny all".
   const rules = [...(resources.devices ?? []), ...defaultDeviceRules];
   const program = deviceProgram(rules);
-  return program ? { path, files, devices: { program, words: deviceRulesInWords(rules) } } : { path, files };
+  if (!program) return { path, files };
+  return { path, files, devices: { program, words: () => deviceRulesInWords(rules) } };
 }
 
 /**

@@ -168,7 +168,7 @@ export interface CgroupPlan {
   /** Take a cgroup that exists already, if it is empty. */
   reuse?: boolean;
   /** eBPF that decides about device nodes, and the same in words; absent where everything is allowed. */
-  devices?: { program: Uint8Array; words: readonly string[] };
+  devices?: { program: Uint8Array; words: () => readonly string[] };
 }
 
 export interface CgroupFile {

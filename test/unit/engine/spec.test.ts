@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { defaultDeviceRules } from '../../../src/core/plan/device-rules.ts';
 import type { Spec } from '../../../src/core/spec/types.ts';
 import type { RunOptions } from '../../../src/engine/options.ts';
 import { needs } from '../../support/need.ts';
@@ -157,9 +158,10 @@ describe('compared with docker', needs({ file: fileURLToPath(recorded) }), () =>
     expect(new Set(ours.process!.rlimits)).toEqual(new Set(rlimits));
     expect(ours.process!.capabilities!.bounding).toEqual(theirs.process!.capabilities!.bounding);
     expect(ours.linux!.devices).toEqual(theirs.linux!.devices);
-    // docker leaves part of its list to runc, and denies fuse, which nothing before that allows.
+    // docker leaves part of its list to runc, as we do all of it to the plan, and denies fuse, which nothing before that allows.
     const [, ...theirRules] = theirs.linux!.resources!.devices!;
-    expect(ours.linux!.resources!.devices).toEqual(expect.arrayContaining(theirRules.filter(({ allow }) => allow)));
+    const all = [...ours.linux!.resources!.devices!, ...defaultDeviceRules];
+    expect(all).toEqual(expect.arrayContaining(theirRules.filter(({ allow }) => allow)));
     expect(ours.linux!.sysctl).toEqual(theirs.linux!.sysctl);
     expect(ours.root!.readonly).toBe(true);
   });
