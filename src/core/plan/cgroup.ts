@@ -15,8 +15,7 @@ export function planCgroup(path: string, resources: Resources): CgroupPlan {
   // The container's own devices are always allowed, as runc and crun have it: clients send no more than "deny all".
   const rules = [...(resources.devices ?? []), ...defaultDeviceRules];
   const program = deviceProgram(rules);
-  if (!program) return { path, files };
-  return { path, files, devices: { program, words: () => deviceRulesInWords(rules) } };
+  return { path, files, ...(program && { devices: { program, words: () => deviceRulesInWords(rules) } }) };
 }
 
 /**
