@@ -7,6 +7,7 @@ import { Socket } from 'node:net';
 import { ReadStream } from 'node:tty';
 import type { HostFd } from '../core/stage/stage.ts';
 import { makeRaw, setWindowSize, windowSize } from './terminal.ts';
+import { type FirstProcess, ThirdCtrlC } from './third-ctrl-c.ts';
 import { setBlocking } from './wait.ts';
 
 export interface Relay {
@@ -41,8 +42,11 @@ export function relayInput(writeEnd: HostFd): () => void {
   return stop;
 }
 
-/** Between the caller's terminal (raw meanwhile) and the container's. Owns `master`. Returns a function that waits for the last byte. */
-export function attachTerminal(master: HostFd, interactive: boolean): () => Promise<void> {
+/**
+ * Between the caller's terminal (raw meanwhile) and the container's. Owns `master`. Returns a function that waits for the last
+ * byte. `first`: the container's first process, which a Ctrl-C may not reach.
+ */
+export function attachTerminal(master: HostFd, interactive: boolean, first?: FirstProcess): () => Promise<void> {
   const terminal = new ReadStream(master);
   const ended = new Promise<void>((resolve) => {
     terminal.once('error', () => resolve()); // EIO: the last process at the other end is gone
@@ -60,7 +64,7 @@ export function attachTerminal(master: HostFd, interactive: boolean): () => Prom
     if (rows > 0 && columns > 0) setWindowSize(master, rows, columns);
   };
   process.on('SIGWINCH', resize);
-  const restore = interactive ? takeKeyboard(terminal) : () => {};
+  const restore = interactive ? takeKeyboard(terminal, first && new ThirdCtrlC(master, first)) : () => {};
   return async () => {
     await Promise.race([ended, silence(() => lastMs, ended)]);
     process.removeListener('SIGWINCH', resize);
@@ -70,10 +74,13 @@ export function attachTerminal(master: HostFd, interactive: boolean): () => Prom
 }
 
 /** Every key goes to the container, none to the caller's terminal itself. Returns what gives both back. */
-function takeKeyboard(terminal: ReadStream): () => void {
+function takeKeyboard(terminal: ReadStream, thirdCtrlC: ThirdCtrlC | undefined): () => void {
   const restore = makeRaw(0 as HostFd);
   process.once('exit', restore);
-  process.stdin.on('data', (chunk) => terminal.write(chunk));
+  process.stdin.on('data', (chunk: Buffer) => {
+    terminal.write(chunk);
+    thirdCtrlC?.typed(chunk);
+  });
   process.stdin.once('error', () => process.stdin.pause()); // EIO: the caller's terminal has hung up
   return () => {
     process.removeListener('exit', restore);

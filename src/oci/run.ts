@@ -40,7 +40,7 @@ export async function runContainer(
   const detach =
     container.terminal === undefined
       ? undefined
-      : (await import('../engine/relay.ts')).attachTerminal(container.terminal, isTerminal(0));
+      : (await import('../engine/relay.ts')).attachTerminal(container.terminal, isTerminal(0), container);
   if (request.pidFile !== undefined) writePidFile(request.pidFile, container.hostPid);
   const status = await supervise(container.pidfd, relaying || detach !== undefined);
   await cleanUp(globals, id, request.keep ?? false);

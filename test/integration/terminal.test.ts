@@ -245,6 +245,35 @@ describe('how the caller’s terminal is given back', needs({ root: true, comman
     await expectEnd(pty, 9);
   });
 
+  test('process 1 without a handler does not hear Ctrl-C; the third in a row kills', async () => {
+    const pty = atTerminal(['run', '--rm', 'busybox', 'sh', '-c', 'echo ready; exec sleep 60']);
+    await pty.shows(/ready/);
+    for (const keys of ['\x03', '\x03', 'x', '\x03', '\x03']) {
+      const before = pty.screen.length;
+      pty.type(keys);
+      await until('the terminal echoes', () => pty.screen.length > before);
+    }
+    expect(pty.screen).not.toContain('tinyctr:');
+    pty.type('\x03');
+    await pty.shows(/the third Ctrl-C/);
+    await expectEnd(pty, 137);
+  });
+
+  test('a program that handles Ctrl-C, or reads it as a key, is not killed by the third', async () => {
+    const hears = `n=0; trap 'n=$((n+1)); echo got $n' INT; echo ready; while [ $n -lt 4 ]; do sleep 0.05; done; trap - INT`;
+    const reads = 'stty raw -echo; echo raw; dd bs=1 count=4 2>/dev/null | od -An -tx1';
+    const pty = atTerminal(['run', '--rm', 'busybox', 'sh', '-c', `${hears}; ${reads}`]);
+    await pty.shows(/ready/);
+    for (const count of [1, 2, 3, 4]) {
+      pty.type('\x03');
+      await pty.shows(new RegExp(`got ${count}`));
+    }
+    await pty.shows(/raw/);
+    pty.type('\x03\x03\x03\x03');
+    await pty.shows(/03 03 03 03/);
+    await expectEnd(pty, 0);
+  });
+
   test('when the terminal hangs up, the container gets SIGHUP and ends', async () => {
     const pty = atTerminal([
       'run',
