@@ -34,7 +34,12 @@ module.exports = {
     only('explain', '^src/explain', '^src/(explain|core)', 'explain -> core'),
     only('validation', '^src/spec', '^src/(spec|core/(spec|plan|kernel))', 'what is wrong with a config.json: pure'),
     only('lifecycle', '^src/lifecycle', '^src/(lifecycle|core)', 'lifecycle -> core'),
-    only('seccomp', '^src/seccomp', '^src/(seccomp|core)', 'seccomp -> core'),
+    only(
+      'seccomp',
+      '^src/seccomp',
+      '^src/(seccomp|core|spec/types\\.ts)',
+      'seccomp -> core, the types of a config.json',
+    ),
     only('workshop', '^src/workshop', '^src/(workshop|core)', 'workshop -> core: what can be watched of it'),
     only(
       'engine',

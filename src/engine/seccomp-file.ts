@@ -4,8 +4,8 @@
  */
 
 import { errnoNumber } from '../core/kernel/errno.ts';
-import type { Seccomp, SeccompArg, SeccompSyscall } from '../core/spec/types.ts';
 import { seccompActions, seccompOperators } from '../seccomp/rules.ts';
+import type { Seccomp, SeccompArg, SeccompSyscall } from '../spec/types.ts';
 import { UsageError } from './usage-error.ts';
 
 /** What the conditions of a profile are about. */

@@ -2,7 +2,7 @@
  * Docker's default seccomp profile, resolved for one container: what a capability does not stand for stays forbidden.
  * Pure. The data beside this file says which system calls; docs/seccomp.md says why.
  */
-import type { Seccomp, SeccompArg, SeccompSyscall } from '../core/spec/types.ts';
+import type { Seccomp, SeccompArg, SeccompSyscall } from '../spec/types.ts';
 import profile from './data/seccomp-default.json' with { type: 'json' };
 
 const EPERM = 1;

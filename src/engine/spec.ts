@@ -3,8 +3,8 @@
  * Pure: what has to be read from the host is read by functions passed in.
  */
 import type { IdMaps } from '../core/plan/plan.ts';
-import type { Spec } from '../core/spec/types.ts';
 import type { ImageConfig } from '../image/config.ts';
+import type { Spec } from '../spec/types.ts';
 import { callerOf } from './caller.ts';
 import { capabilities } from './capabilities.ts';
 import { processArgs, workingDirectory } from './command.ts';

@@ -3,8 +3,9 @@ import { ContainerError } from '../core/kernel/error.ts';
 import { planLimits } from '../core/plan/cgroup.ts';
 import { planMount } from '../core/plan/mounts.ts';
 import { planRlimits } from '../core/plan/rlimits.ts';
-import type { NamespaceType, Spec } from '../core/spec/types.ts';
+import type { NamespaceType } from '../core/spec/types.ts';
 import { planScheduling } from '../spec/scheduling.ts';
+import type { Spec } from '../spec/types.ts';
 import { type Fault, idFaults } from './id-checks.ts';
 
 const ipcKeys = ['msgmax', 'msgmnb', 'msgmni', 'sem', 'shmall', 'shmmax', 'shmmni', 'shm_rmid_forced'];

@@ -1,5 +1,5 @@
 /** The config.json that `spec` writes: a shell at a terminal, with few capabilities and everything of its own. */
-import type { Spec } from '../core/spec/types.ts';
+import type { Spec } from '../spec/types.ts';
 import { specVersion } from './globals.ts';
 
 const capabilities = ['CAP_AUDIT_WRITE', 'CAP_KILL', 'CAP_NET_BIND_SERVICE'];

@@ -4,9 +4,9 @@
  */
 import { capabilityNames } from '../core/plan/capabilities.ts';
 import { mountOptionNames } from '../core/plan/mounts.ts';
-import type { Spec } from '../core/spec/types.ts';
 import { knownArchitectures, libseccompVersion } from '../seccomp/compile.ts';
 import { seccompActions, seccompFlags, seccompOperators } from '../seccomp/rules.ts';
+import type { Spec } from '../spec/types.ts';
 import { hookNames, namespaceTypes, validateSpec } from '../spec/validate.ts';
 import { crossFaults, laterOptions } from './cross-checks.ts';
 import { defaultSpec } from './default-spec.ts';

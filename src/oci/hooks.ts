@@ -17,9 +17,9 @@ import * as k from '../core/kernel/constants.ts';
 import { errnoText } from '../core/kernel/errno.ts';
 import { ContainerError, SyscallError } from '../core/kernel/error.ts';
 import type { ProcessPlan } from '../core/plan/plan.ts';
-import type { Hook, HookName, Spec } from '../core/spec/types.ts';
 import { type HostFd, Stage, type StageFd } from '../core/stage/stage.ts';
 import { type ContainerState, openProcess, waitForAny } from '../lifecycle/lifecycle.ts';
+import type { Hook, HookName, Spec } from '../spec/types.ts';
 import { specVersion } from './globals.ts';
 
 /** Where a hook runs. */

@@ -1,6 +1,7 @@
 /** Faults of user and time namespaces: id maps that the kernel would refuse without a reason, and ids that they leave out. Pure. */
 import { hostId, newUserMaps } from '../core/plan/user-namespace.ts';
-import type { IdMapping, Mount, Spec } from '../core/spec/types.ts';
+import type { IdMapping, Mount } from '../core/spec/types.ts';
+import type { Spec } from '../spec/types.ts';
 
 /** Source: user_namespaces(7), "Defining user and group ID mappings". */
 const MOST_LINES = 340;

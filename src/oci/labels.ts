@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { LabelPlan } from '../core/plan/plan.ts';
-import type { Linux, Process } from '../core/spec/types.ts';
+import type { Linux, Process } from '../spec/types.ts';
 
 /** @throws ContainerError if the kernel does not enforce what is asked for */
 export function planLabels({ apparmorProfile, selinuxLabel }: Process): LabelPlan[] {

@@ -2,8 +2,8 @@
 import { rmSync } from 'node:fs';
 import { errnoText } from '../core/kernel/errno.ts';
 import { ContainerError, SyscallError } from '../core/kernel/error.ts';
-import type { Spec } from '../core/spec/types.ts';
 import { type ContainerState, killProcess, openGate, type Status } from '../lifecycle/lifecycle.ts';
+import type { Spec } from '../spec/types.ts';
 import type { Globals } from './globals.ts';
 import { frozenSpec, lockContainer } from './state.ts';
 

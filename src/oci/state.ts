@@ -2,9 +2,9 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { ContainerError } from '../core/kernel/error.ts';
-import type { Spec } from '../core/spec/types.ts';
 import { type ContainerState, type Status, statusOf } from '../lifecycle/lifecycle.ts';
 import { StateFolder } from '../lifecycle/state.ts';
+import type { Spec } from '../spec/types.ts';
 import { specVersion } from './globals.ts';
 
 /** runc's alphabet; a leading dot is kept for the runtime's own folders. */

@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { ContainerError } from '../core/kernel/error.ts';
-import type { Seccomp } from '../core/spec/types.ts';
+import type { Seccomp } from '../spec/types.ts';
 import { programFault } from './bpf.ts';
 import { type CompiledFilter, compileFilter, libseccompIdentity } from './compile.ts';
 import { seccompLoadFlags } from './rules.ts';

@@ -9,7 +9,7 @@ import { syscall } from '../core/host/syscall.ts';
 import { MFD_CLOEXEC } from '../core/kernel/constants.ts';
 import { errnoName } from '../core/kernel/errno.ts';
 import { ContainerError } from '../core/kernel/error.ts';
-import type { Seccomp } from '../core/spec/types.ts';
+import type { Seccomp } from '../spec/types.ts';
 import { type ArchLimit, AUDIT_ARCH_X86_64, enosysPrologue, programFault } from './bpf.ts';
 import {
   architectureNames,

@@ -8,7 +8,7 @@ import {
   SECCOMP_FILTER_FLAG_TSYNC,
 } from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
-import type { SeccompArg, SeccompSyscall } from '../core/spec/types.ts';
+import type { SeccompArg, SeccompSyscall } from '../spec/types.ts';
 
 /** SECCOMP_RET_* of linux/seccomp.h by their names in OCI. SCMP_ACT_KILL is the thread, as libseccomp has it. */
 export const seccompActions: Readonly<Record<string, number>> = {

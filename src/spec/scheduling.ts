@@ -5,7 +5,7 @@
  */
 import { ContainerError } from '../core/kernel/error.ts';
 import type { SchedulingPlan } from '../core/plan/plan.ts';
-import type { Linux, Process, Scheduler } from '../core/spec/types.ts';
+import type { Linux, Process, Scheduler } from './types.ts';
 
 export const schedulerPolicies: Readonly<Record<string, number>> = {
   SCHED_OTHER: 0,

@@ -4,11 +4,11 @@
  */
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Spec } from '../../src/core/spec/types.ts';
 import { hostReaders } from '../../src/engine/host.ts';
 import type { RunOptions } from '../../src/engine/options.ts';
 import { defaultSeccompProfile } from '../../src/engine/seccomp-profile.ts';
 import { containerSpec } from '../../src/engine/spec.ts';
+import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
 import { Engine, type Result, runProgram, scratch } from '../support/tinyctr.ts';
 

@@ -252,7 +252,6 @@ describe('errors', needs({ root: true, command: ['unshare', 'setpriv'] }), () =>
         {
           id: 'e6',
           spec: {
-            ociVersion: '1.2.0',
             process: { args: ['true'], cwd: '/', user: { uid: 0, gid: 0 } },
             linux: { namespaces: [{ type: 'mount' }, namespace] },
           },
@@ -292,7 +291,6 @@ describe('errors', needs({ root: true, command: ['unshare', 'setpriv'] }), () =>
         {
           id: 'e10',
           spec: {
-            ociVersion: '1.2.0',
             process: { args: ['true'], cwd: '/', user: { uid: 0, gid: 0 } },
             linux: { namespaces: [{ type: 'mount' }] },
           },

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Spec } from '../../src/core/spec/types.ts';
+import type { Spec } from '../../src/spec/types.ts';
 import type { TraceLine } from '../../src/workshop/trace-format.ts';
 import { needs } from '../support/need.ts';
 import { Engine, readIfThere, scratch } from '../support/tinyctr.ts';

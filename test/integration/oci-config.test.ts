@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Spec } from '../../src/core/spec/types.ts';
+import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
 import { Engine, until } from '../support/tinyctr.ts';
 import { Runtime, runtimes } from './oci-support.ts';

@@ -1,7 +1,7 @@
 /** tmpcopyup: a tmpfs that begins with the image's files. */
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Spec } from '../../src/core/spec/types.ts';
+import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
 import { Engine, runProgram } from '../support/tinyctr.ts';
 import { Runtime, runtimes } from './oci-support.ts';

@@ -1,7 +1,7 @@
 /** One more process in a container, the same cases for tinyctr-oci and, where it is installed, runc. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Process } from '../../src/core/spec/types.ts';
+import type { Process } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
 import { Engine, type Result, runProgram, until } from '../support/tinyctr.ts';
 import { differs, Runtime, runtimes, terminalClient } from './oci-support.ts';

@@ -1,7 +1,7 @@
 /** Hooks: when and where each of the six runs and what it is told, and what happens when one fails. */
 import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Hook, HookName, Spec } from '../../src/core/spec/types.ts';
+import type { Hook, HookName, Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
 import { Engine, readIfThere, until } from '../support/tinyctr.ts';
 import { differs, Runtime, runtime, runtimes } from './oci-support.ts';

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
-import type { Spec } from '../../src/core/spec/types.ts';
+import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
 import { Engine, mountsBelow, readIfThere, runProgram, until } from '../support/tinyctr.ts';
 import { differs, ours, Runtime, runtime, terminalClient } from './oci-support.ts';

@@ -2,7 +2,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Spec } from '../../src/core/spec/types.ts';
+import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
 import { Engine, runProgram } from '../support/tinyctr.ts';
 import { differs, Runtime, runtime } from './oci-support.ts';

@@ -1,8 +1,8 @@
 /** tinyctr-oci and runc, called alike: bundles, a root of its own for each, and what a test looks at afterwards. */
 import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import type { Spec } from '../../src/core/spec/types.ts';
 import { defaultSpec } from '../../src/oci/default-spec.ts';
+import type { Spec } from '../../src/spec/types.ts';
 import { need } from '../support/need.ts';
 import { checkout, type Engine, type Result, runProgram } from '../support/tinyctr.ts';
 

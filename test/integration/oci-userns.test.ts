@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Spec } from '../../src/core/spec/types.ts';
+import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
 import { Engine } from '../support/tinyctr.ts';
 import { differs, Runtime, runtimes } from './oci-support.ts';

@@ -13,10 +13,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Seccomp } from '../../src/core/spec/types.ts';
 import { defaultSeccompProfile } from '../../src/engine/seccomp-profile.ts';
 import { compiledFilter } from '../../src/seccomp/cache.ts';
 import { compileFilter } from '../../src/seccomp/compile.ts';
+import type { Seccomp } from '../../src/spec/types.ts';
 import { ARCH, verdict } from '../support/bpf.ts';
 import { needs } from '../support/need.ts';
 

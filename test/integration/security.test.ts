@@ -20,8 +20,9 @@ import { type LaunchOptions, launch } from '../../src/core/container/launch.ts';
 import { removeCgroup } from '../../src/core/host/cgroup.ts';
 import { reap } from '../../src/core/host/child.ts';
 import { planContainer } from '../../src/core/plan/container.ts';
-import type { Mount, Spec } from '../../src/core/spec/types.ts';
+import type { Mount } from '../../src/core/spec/types.ts';
 import type { HostFd } from '../../src/core/stage/stage.ts';
+import type { Spec } from '../../src/spec/types.ts';
 import { digest, makeDecoy, snapshot } from '../support/decoy.ts';
 import { needs } from '../support/need.ts';
 import {

@@ -1,7 +1,7 @@
 /** Limits of the spec as cgroup v2 files. Pure. Source: runtime-spec config-linux.md "Control groups", the kernel's cgroup-v2.rst. */
 import { ContainerError } from '../kernel/error.ts';
 import type { Resources, Throttle } from '../spec/types.ts';
-import { defaultDeviceRules, deviceProgram, deviceRulesInWords } from './device-rules.ts';
+import { defaultDeviceRules, deviceProgram } from './device-rules.ts';
 import type { CgroupFile, CgroupPlan } from './plan.ts';
 
 /** What a new cgroup has anyway: asking for it needs no controller. */
@@ -15,7 +15,7 @@ export function planCgroup(path: string, resources: Resources): CgroupPlan {
   // The container's own devices are always allowed, as runc and crun have it: clients send no more than "deny all".
   const rules = [...(resources.devices ?? []), ...defaultDeviceRules];
   const program = deviceProgram(rules);
-  return { path, files, ...(program && { devices: { program, words: () => deviceRulesInWords(rules) } }) };
+  return { path, files, ...(program && { devices: { program, rules } }) };
 }
 
 /**

@@ -25,17 +25,8 @@ const ALL_ACCESSES = 7;
 /** dev_t inside the kernel has 12 bits of major and 20 of minor: MINORBITS of linux/kdev_t.h. */
 const largest = { major: 0xfff, minor: 0xfffff };
 
-const ownDevices: Record<string, string> = {
-  '1:3': '/dev/null',
-  '1:5': '/dev/zero',
-  '1:7': '/dev/full',
-  '1:8': '/dev/random',
-  '1:9': '/dev/urandom',
-  '5:0': '/dev/tty',
-  '5:1': '/dev/console',
-  '5:2': '/dev/ptmx',
-  '136:*': '/dev/pts/*',
-};
+/** null, zero, full, random, urandom; tty, console, ptmx; all below /dev/pts. */
+const ownDevices = ['1:3', '1:5', '1:7', '1:8', '1:9', '5:0', '5:1', '5:2', '136:*'];
 
 /**
  * What every container may do, the same as with runc 1.3: use its own devices, and make any node. A node harms nobody
@@ -43,7 +34,7 @@ const ownDevices: Record<string, string> = {
  */
 export const defaultDeviceRules: readonly DeviceRule[] = [
   ...['c', 'b'].map((type) => ({ allow: true, type, access: 'm' })),
-  ...Object.keys(ownDevices).map((numbers) => {
+  ...ownDevices.map((numbers) => {
     const [major, minor] = numbers.split(':').map((text) => (text === '*' ? -1 : Number(text))) as [number, number];
     return { allow: true, type: 'c', major, minor, access: 'rwm' };
   }),
@@ -140,19 +131,4 @@ export function deviceProgram(rules: readonly DeviceRule[]): Uint8Array | undefi
     view.setInt32(8 * index + 4, imm, true); // imm
   }
   return bytes;
-}
-
-/** One line for each rule, in their order. @throws ContainerError as deviceProgram does */
-export function deviceRulesInWords(rules: readonly DeviceRule[]): string[] {
-  return rules.map((written, index) => {
-    const { allow, type, major, minor, access } = readRule(written, index);
-    const kind = type === undefined ? '' : type === types.b ? 'block ' : 'character ';
-    const numbers = `${major ?? '*'}:${minor ?? '*'}`;
-    const name = type === types.c ? ownDevices[numbers] : undefined;
-    const which = numbers === '*:*' ? `any ${kind}device` : `${kind}device ${numbers}${name ? ` (${name})` : ''}`;
-    const what = Object.entries({ read: 'r', write: 'w', mknod: 'm' }).filter(
-      ([, letter]) => access & accesses[letter]!,
-    );
-    return `${allow ? 'allow' : 'deny'} ${what.map(([word]) => word).join(', ')}: ${which}`;
-  });
 }

@@ -1,23 +1,19 @@
 /**
- * The OCI runtime configuration (config.json) as TypeScript types, Linux only, field names verbatim.
- * Source: runtime-spec 1.3.0, config.md and config-linux.md.
+ * The OCI runtime configuration (config.json) as TypeScript types, Linux only, field names verbatim: what plans are made
+ * of. The rest is in src/spec/types.ts. Source: runtime-spec 1.3.0, config.md and config-linux.md.
  */
 
 export interface Spec {
-  ociVersion: string;
   process?: Process;
   root?: Root;
   hostname?: string;
   domainname?: string;
   mounts?: Mount[];
-  hooks?: Partial<Record<HookName, Hook[]>>;
-  annotations?: Record<string, string>;
   linux?: Linux;
 }
 
 export interface Process {
   terminal?: boolean;
-  consoleSize?: { height: number; width: number };
   user: User;
   args?: string[];
   env?: string[];
@@ -28,24 +24,6 @@ export interface Process {
   noNewPrivileges?: boolean;
   /** -1000 to 1000, written to /proc/self/oom_score_adj. */
   oomScoreAdj?: number;
-  apparmorProfile?: string;
-  selinuxLabel?: string;
-  scheduler?: Scheduler;
-  ioPriority?: { class: string; priority: number };
-  /** Lists of processors, such as "0-3,7". */
-  execCPUAffinity?: { initial?: string; final?: string };
-}
-
-export interface Scheduler {
-  /** SCHED_OTHER, _FIFO, _RR, _BATCH, _ISO, _IDLE or _DEADLINE. */
-  policy: string;
-  nice?: number;
-  priority?: number;
-  flags?: string[];
-  /** Nanoseconds, as the next two. */
-  runtime?: number;
-  deadline?: number;
-  period?: number;
 }
 
 export interface User {
@@ -69,18 +47,6 @@ export interface Rlimit {
   type: string;
   soft: number;
   hard: number;
-}
-
-export type HookName = 'prestart' | 'createRuntime' | 'createContainer' | 'startContainer' | 'poststart' | 'poststop';
-
-export interface Hook {
-  /** Absolute. */
-  path: string;
-  /** With argv[0]. */
-  args?: string[];
-  env?: string[];
-  /** Seconds. */
-  timeout?: number;
 }
 
 export interface Root {
@@ -129,15 +95,11 @@ export interface Linux {
   /** By clock, `monotonic` or `boottime`. */
   timeOffsets?: Record<string, { secs?: number; nanosecs?: number }>;
   devices?: Device[];
-  cgroupsPath?: string;
   resources?: Resources;
   rootfsPropagation?: 'shared' | 'slave' | 'private' | 'unbindable';
-  seccomp?: Seccomp;
   sysctl?: Record<string, string>;
   maskedPaths?: string[];
   readonlyPaths?: string[];
-  mountLabel?: string;
-  personality?: { domain: string; flags?: string[] };
 }
 
 /** What cgroup v2 has. In bytes and microseconds; -1 is without limit. */
@@ -178,29 +140,4 @@ export interface Throttle {
   minor: number;
   /** Bytes or operations a second. */
   rate: number;
-}
-
-export interface Seccomp {
-  defaultAction: string;
-  defaultErrnoRet?: number;
-  architectures?: string[];
-  flags?: string[];
-  listenerPath?: string;
-  listenerMetadata?: string;
-  syscalls?: SeccompSyscall[];
-}
-
-export interface SeccompSyscall {
-  names: string[];
-  action: string;
-  errnoRet?: number;
-  args?: SeccompArg[];
-}
-
-export interface SeccompArg {
-  index: number;
-  value: number;
-  valueTwo?: number;
-  /** SCMP_CMP_NE, _LT, _LE, _EQ, _GE, _GT or _MASKED_EQ. */
-  op: string;
 }

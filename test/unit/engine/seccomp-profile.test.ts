@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { Seccomp, Spec } from '../../../src/core/spec/types.ts';
 import { defaultSeccompProfile } from '../../../src/engine/seccomp-profile.ts';
 import { compileFilter } from '../../../src/seccomp/compile.ts';
+import type { Seccomp, Spec } from '../../../src/spec/types.ts';
 import { ARCH, verdict } from '../../support/bpf.ts';
 import { needs } from '../../support/need.ts';
 

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { defaultDeviceRules } from '../../../src/core/plan/device-rules.ts';
-import type { Spec } from '../../../src/core/spec/types.ts';
 import type { RunOptions } from '../../../src/engine/options.ts';
+import type { Spec } from '../../../src/spec/types.ts';
 import { needs } from '../../support/need.ts';
 import { device, fakeHost, problemsOf, specOf } from './support.ts';
 

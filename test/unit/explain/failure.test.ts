@@ -20,7 +20,6 @@ const plan = (rlimits: { type: string; soft: number; hard: number }[] = [], memo
     {
       id: 'explained',
       spec: {
-        ociVersion: '1.2.0',
         process: { args: ['true'], cwd: '/', user: { uid: 0, gid: 0 }, rlimits },
         linux: { namespaces: [{ type: 'mount' }], ...(memory ? { resources: { memory } } : {}) },
       },

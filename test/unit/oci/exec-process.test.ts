@@ -2,8 +2,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Process } from '../../../src/core/spec/types.ts';
 import { type ProcessOptions, parseUser, processOf } from '../../../src/oci/exec-process.ts';
+import type { Process } from '../../../src/spec/types.ts';
 
 const every = (1n << 41n) - 1n;
 const own: Process = {

@@ -1,11 +1,11 @@
 /** What `features` announces is what the validation and the planner take, and nothing else. */
 import { expect, test } from 'vitest';
 import { planMount } from '../../../src/core/plan/mounts.ts';
-import type { Spec } from '../../../src/core/spec/types.ts';
 import { crossFaults } from '../../../src/oci/cross-checks.ts';
 import { defaultSpec } from '../../../src/oci/default-spec.ts';
 import { features } from '../../../src/oci/features.ts';
 import { compileFilter } from '../../../src/seccomp/compile.ts';
+import type { Spec } from '../../../src/spec/types.ts';
 import { validateSpec } from '../../../src/spec/validate.ts';
 
 const found = features() as {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { Spec } from '../../../src/core/spec/types.ts';
 import { crossFaults } from '../../../src/oci/cross-checks.ts';
 import { defaultSpec } from '../../../src/oci/default-spec.ts';
+import type { Spec } from '../../../src/spec/types.ts';
 
 const line = (containerID: number, hostID: number, size: number) => ({ containerID, hostID, size });
 const good = [line(0, 100000, 65536)];

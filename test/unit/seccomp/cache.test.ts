@@ -13,9 +13,9 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Seccomp } from '../../../src/core/spec/types.ts';
 import { compiledFilter } from '../../../src/seccomp/cache.ts';
 import { compileFilter } from '../../../src/seccomp/compile.ts';
+import type { Seccomp } from '../../../src/spec/types.ts';
 
 const profile: Seccomp = {
   defaultAction: 'SCMP_ACT_ERRNO',

@@ -1,10 +1,10 @@
 import { statSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { ContainerError } from '../../../src/core/kernel/error.ts';
-import type { Seccomp, SeccompArg, SeccompSyscall } from '../../../src/core/spec/types.ts';
 import { programFault } from '../../../src/seccomp/bpf.ts';
 import { compileFilter, libseccompIdentity } from '../../../src/seccomp/compile.ts';
 import { seccompLoadFlags } from '../../../src/seccomp/rules.ts';
+import type { Seccomp, SeccompArg, SeccompSyscall } from '../../../src/spec/types.ts';
 import { ARCH, type Call, verdict } from '../../support/bpf.ts';
 
 const arm64 = process.arch === 'arm64';

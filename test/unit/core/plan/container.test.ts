@@ -10,7 +10,7 @@ const plainProcess: Process = { user: { uid: 0, gid: 0 }, args: ['sh'], cwd: '/'
 
 function plan(spec: Partial<Spec> & { linux?: Linux } = {}, input: Partial<PlanInput> = {}, facts = everything) {
   const linux = { namespaces: [{ type: 'mount' as const }], ...spec.linux };
-  const whole: Spec = { ociVersion: '1.3.0', process: plainProcess, ...spec, linux };
+  const whole: Spec = { process: plainProcess, ...spec, linux };
   return planContainer({ id: 'c', spec: whole, root, cgroupPath: '/tinyctr/c', ...input }, facts);
 }
 
@@ -67,10 +67,7 @@ describe('namespaces', () => {
       root: { source: { kind: 'directory' as const, path: '/r' }, target: '/r' },
       cgroupPath: '/c',
     };
-    const made = planContainer(
-      { ...input, spec: { ociVersion: '1.3.0', process, linux } },
-      { permittedCapabilities: 0n },
-    );
+    const made = planContainer({ ...input, spec: { process, linux } }, { permittedCapabilities: 0n });
     expect(made.process.capabilities.effective).toBe(1n << 24n);
   });
 

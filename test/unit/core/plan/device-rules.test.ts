@@ -1,11 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  type DeviceRule,
-  defaultDeviceRules,
-  deviceProgram,
-  deviceRulesInWords,
-} from '../../../../src/core/plan/device-rules.ts';
+import { type DeviceRule, defaultDeviceRules, deviceProgram } from '../../../../src/core/plan/device-rules.ts';
 
 interface Request {
   type: 'b' | 'c';
@@ -167,33 +162,11 @@ describe('deviceProgram', () => {
     [{ allow: 'yes' }, 'allow', 'it must be true or false'],
   ])('refuses %j', (change, field, message) => {
     const rules = [denyAll, { ...rule('allow c 1:3 rwm'), ...change } as DeviceRule];
-    for (const read of [deviceProgram, deviceRulesInWords])
-      expect(() => read(rules)).toThrow(
-        expect.objectContaining({
-          message: expect.stringContaining(message),
-          specPointer: `/linux/resources/devices/1/${field}`,
-        }),
-      );
+    expect(() => deviceProgram(rules)).toThrow(
+      expect.objectContaining({
+        message: expect.stringContaining(message),
+        specPointer: `/linux/resources/devices/1/${field}`,
+      }),
+    );
   });
-});
-
-it('deviceRulesInWords has a line for each rule', () => {
-  const more = [rule('deny b 8:* w'), rule('allow a 10:229 rw'), rule('allow b 1:3 mr')];
-  expect(deviceRulesInWords([denyAll, ...defaultDeviceRules, ...more])).toEqual([
-    'deny read, write, mknod: any device',
-    'allow mknod: any character device',
-    'allow mknod: any block device',
-    'allow read, write, mknod: character device 1:3 (/dev/null)',
-    'allow read, write, mknod: character device 1:5 (/dev/zero)',
-    'allow read, write, mknod: character device 1:7 (/dev/full)',
-    'allow read, write, mknod: character device 1:8 (/dev/random)',
-    'allow read, write, mknod: character device 1:9 (/dev/urandom)',
-    'allow read, write, mknod: character device 5:0 (/dev/tty)',
-    'allow read, write, mknod: character device 5:1 (/dev/console)',
-    'allow read, write, mknod: character device 5:2 (/dev/ptmx)',
-    'allow read, write, mknod: character device 136:* (/dev/pts/*)',
-    'deny write: block device 8:*',
-    'allow read, write: device 10:229',
-    'allow read, mknod: block device 1:3',
-  ]);
 });
