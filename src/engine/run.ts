@@ -253,7 +253,7 @@ function writeEtcFiles(folder: string, options: RunOptions, wanted: ContainerSpe
       chownSync(`${folder}/${name}`, hostId(idMaps.uid, 0)!, hostId(idMaps.gid, 0)!);
 }
 
-const explain = async (error: unknown, plan: Plan, hostPid: number): Promise<unknown> =>
+const explainer = (plan: Plan) => async (error: unknown, hostPid: number) =>
   (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
 
 async function runForeground(
@@ -266,7 +266,12 @@ async function runForeground(
   const supervise = superviseForeground();
   let container: RunningContainer;
   try {
-    container = await launch(plan, { stdio: stdio.fds, born, explain, ...(observer ? { observer } : {}) });
+    container = await launch(plan, {
+      stdio: stdio.fds,
+      born,
+      explain: explainer(plan),
+      ...(observer ? { observer } : {}),
+    });
   } catch (error) {
     stdio.discard();
     throw error;

@@ -74,7 +74,7 @@ function takeId(root: string, id: string, { path, spec, rootfs }: Bundle, plan: 
   }
 }
 
-const explain = async (error: unknown, plan: Plan, hostPid: number): Promise<unknown> =>
+const explainer = (plan: Plan) => async (error: unknown, hostPid: number) =>
   (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
 
 /** Launches, and notes in state.json what is true at each moment. On failure only the id is left, the caller's to remove. */
@@ -110,7 +110,7 @@ export async function launchPrepared(
         ...(watch ? { observer: watch } : {}),
         ...(hooks ? { interlude } : {}),
         born,
-        explain,
+        explain: explainer(plan),
       },
     );
     launched = true;

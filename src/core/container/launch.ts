@@ -28,7 +28,7 @@ export interface LaunchOptions {
   /** Called while the stage waits, for hooks: all is mounted and the root still the host's, or only the last frame is left. */
   interlude?: (moment: 'mounted' | 'ready') => void;
   /** Says better why it failed, while the half-built container still stands; hostPid is 0 if there is none. */
-  explain?: (error: unknown, plan: Plan, hostPid: number) => Promise<unknown>;
+  explain?: (error: unknown, hostPid: number) => Promise<unknown>;
 }
 
 export interface Created {
@@ -75,26 +75,20 @@ async function start(
     if (plan.cgroup.devices) attachDeviceRules(cgroupFd, plan.cgroup.devices.program);
     spawned = user ? spawn() : withPidNamespace(join, namespaces, spawn);
   } catch (error) {
-    throw (await options.explain?.(error, plan, 0)) ?? error;
+    throw (await options.explain?.(error, 0)) ?? error;
   } finally {
     closeSync(cgroupFd);
   }
   const init = plan.process.init ? sealedProgram('init', readFileSync(`${nativeFolder}/init`)) : undefined;
-  const { observer, born, explain } = options;
-  const attention = {
-    observer,
-    born,
-    explain: explain && ((error: unknown, pid: number) => explain(error, plan, pid)),
-  };
   try {
-    return await attend(spawned, attention, (stage, ready, forked) => {
+    return await attend(spawned, options, (stage, ready, forked) => {
       const descriptors: InitDescriptors = {
         namespaces,
         pipes: plan.terminal ? [] : pipesOf(stdio, user),
         forked,
         preserved: options.preserved ?? [],
-        ...(init === undefined ? {} : { init }),
-        ...(created && { gate: created.gate }),
+        init,
+        gate: created?.gate,
       };
       const { interlude } = options;
       const last: Ready = (master) => {

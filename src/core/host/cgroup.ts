@@ -32,18 +32,18 @@ export function createCgroup(plan: CgroupPlan): string {
   checkControllers(root, plan);
   const folder = `${root}${plan.path}`;
   enableControllers(root, plan);
+  let made = false;
   try {
     makeCgroup(folder);
+    made = true;
   } catch (error) {
     if ((error as { code?: string }).code !== 'EEXIST') throw error;
     checkUnused(plan, folder);
-    for (const limit of plan.files) writeLimit(folder, limit);
-    return folder;
   }
   try {
     for (const limit of plan.files) writeLimit(folder, limit);
   } catch (error) {
-    rmdirSync(folder);
+    if (made) rmdirSync(folder);
     throw error;
   }
   return folder;

@@ -37,13 +37,8 @@ export class SocketWire implements Wire {
   }
 
   send(frame: Buffer, descriptors: readonly HostFd[]): void {
-    const result = shim('tinyctr_send', [
-      this.socket,
-      frame,
-      frame.length,
-      Int32Array.from(descriptors),
-      descriptors.length,
-    ]);
+    const fds = Int32Array.from(descriptors);
+    const result = shim('tinyctr_send', [this.socket, frame, frame.length, fds, fds.length]);
     if (result < 0 && result !== -32 /* EPIPE: the end is read below */)
       throw failed('sendmsg', [this.socket, frame], -result);
   }
@@ -57,21 +52,15 @@ export class SocketWire implements Wire {
     const received: HostFd[] = [];
     const fds = new Int32Array(MAX_DESCRIPTORS);
     const count = new Int32Array(1);
+    const { socket, packet } = this;
     for (;;) {
-      const length = shim('tinyctr_receive', [
-        this.socket,
-        this.packet,
-        this.packet.length,
-        fds,
-        MAX_DESCRIPTORS,
-        count,
-      ]);
+      const length = shim('tinyctr_receive', [socket, packet, packet.length, fds, MAX_DESCRIPTORS, count]);
       if (length === 0 || length === -104 /* ECONNRESET: it left a packet unread */) return undefined;
-      if (length < 0) throw failed('recvmsg', [this.socket], -length);
+      if (length < 0) throw failed('recvmsg', [socket], -length);
       for (const fd of fds.subarray(0, count[0])) received.push(fd as HostFd);
       // A packet of one byte only carries a descriptor; the reply comes after it.
-      if (length >= sizes.reply && dataView(this.packet).getUint32(0, true) === PROTOCOL_MAGIC)
-        return { reply: Buffer.from(this.packet.subarray(0, length)), received };
+      if (length >= sizes.reply && dataView(packet).getUint32(0, true) === PROTOCOL_MAGIC)
+        return { reply: Buffer.from(packet.subarray(0, length)), received };
     }
   }
 

@@ -37,30 +37,21 @@ function searchPath(stage: Stage, name: string, envp: readonly string[]): string
   const isProgram = (status: FileStatus | undefined) =>
     status && (status.mode & k.S_IFMT) === k.S_IFREG && (status.mode & 0o111) !== 0;
   const found = candidates.find((_, i) => isProgram(statuses[i]));
-  if (!found)
-    throw new ContainerError(`exec: ${JSON.stringify(name)}: executable file not found in $PATH`, {
-      exitCode: 127,
-      hint: `PATH is ${JSON.stringify(path)}`,
-    });
+  if (!found) throw cannot(name, 127, 'executable file not found in $PATH', `PATH is ${JSON.stringify(path)}`);
   return found;
 }
 
 function checkExecutable(stage: Stage, name: string): void {
   const [status] = stage.statx_paths([name]);
-  if (!status) throw new ContainerError(`exec: ${JSON.stringify(name)}: no such file or directory`, { exitCode: 127 });
+  if (!status) throw cannot(name, 127, 'no such file or directory');
   const type = status.mode & k.S_IFMT;
-  if (type === k.S_IFDIR)
-    throw new ContainerError(`exec: ${JSON.stringify(name)}: permission denied: it is a directory`, { exitCode: 126 });
-  if (type !== k.S_IFREG)
-    throw new ContainerError(`exec: ${JSON.stringify(name)}: permission denied: it is not a regular file`, {
-      exitCode: 126,
-    });
+  if (type === k.S_IFDIR) throw cannot(name, 126, 'permission denied: it is a directory');
+  if (type !== k.S_IFREG) throw cannot(name, 126, 'permission denied: it is not a regular file');
+  const mode = `0${(status.mode & 0o7777).toString(8)}`;
   if ((status.mode & 0o111) === 0)
-    throw new ContainerError(
-      `exec: ${JSON.stringify(name)}: permission denied: its mode 0${(status.mode & 0o7777).toString(8)} has no x`,
-      {
-        exitCode: 126,
-        hint: `chmod +x ${name}`,
-      },
-    );
+    throw cannot(name, 126, `permission denied: its mode ${mode} has no x`, `chmod +x ${name}`);
+}
+
+function cannot(name: string, exitCode: 126 | 127, why: string, hint?: string): ContainerError {
+  return new ContainerError(`exec: ${JSON.stringify(name)}: ${why}`, { exitCode, hint });
 }

@@ -23,13 +23,13 @@ export interface InitDescriptors {
   /** Namespaces to join, in the plan's order, and the user namespaces of its idMaps. */
   namespaces: readonly HostFd[];
   /** The sealed init program, if the plan wants one. */
-  init?: HostFd;
+  init?: HostFd | undefined;
   /** Inherited pipes among 0, 1, 2 that become the user's. */
   pipes: readonly number[];
   /** Become 3 and up of the container. */
   preserved?: readonly HostFd[];
   /** O_PATH descriptor of the FIFO that the container waits at for its start; without it, it starts at once. */
-  gate?: HostFd;
+  gate?: HostFd | undefined;
   /** The container's process is a child of the stage's, with this pid. */
   forked?: (hostPid: number) => void;
 }
@@ -143,23 +143,9 @@ export function initContainer(
   if (plan.root.propagation) stage.mount('', '/', null, plan.root.propagation, null);
 
   const command = findCommand(stage, plan.process, identity);
-  becomeProcess(
-    stage,
-    {
-      plan: plan.process,
-      user: identity,
-      command,
-      terminal,
-      init,
-      pipes: descriptors.pipes,
-      preserved,
-      gate,
-      outlives: false,
-    },
-    () => {
-      ready(terminal?.master);
-    },
-  );
+  const { pipes } = descriptors;
+  const process = { plan: plan.process, user: identity, command, terminal, init, pipes, preserved, gate };
+  becomeProcess(stage, process, () => ready(terminal?.master));
 }
 
 function pivotRoot(stage: Stage, root: StageFd): void {

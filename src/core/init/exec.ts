@@ -66,9 +66,6 @@ export function execProcess(stage: Stage, plan: ExecPlan, input: ExecInput, read
   enterDirectory(stage, plan.process);
   const command = findCommand(stage, plan.process, user);
   const { pipes, outlives } = input;
-  const init = undefined;
-  const gate = undefined;
-  becomeProcess(stage, { plan: plan.process, user, command, terminal, init, pipes, preserved, gate, outlives }, () =>
-    ready(terminal?.master),
-  );
+  const process = { plan: plan.process, user, command, terminal, pipes, preserved, outlives };
+  becomeProcess(stage, process, () => ready(terminal?.master));
 }

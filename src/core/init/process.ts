@@ -16,15 +16,15 @@ export interface ProcessInput {
   plan: ProcessPlan;
   user: ContainerUser;
   command: Command;
-  terminal: Terminal | undefined;
+  terminal?: Terminal | undefined;
   /** A program to execute in the command's place, which runs it and reaps. */
-  init: StageFd | undefined;
+  init?: StageFd | undefined;
   pipes: readonly number[];
   /** Become 3 and up of the container. */
   preserved: readonly StageFd[];
-  gate: Gate | undefined;
+  gate?: Gate | undefined;
   /** It goes on when the runtime that made it ends. */
-  outlives: boolean;
+  outlives?: boolean;
 }
 
 /** Where a created container waits for its start. */

@@ -30,9 +30,8 @@ function mountOverlay(stage: Stage, source: Overlay, target: string, idMap: Stag
 function mapLayer(stage: Stage, layer: string, idMap: StageFd): void {
   const tree = stage.open_tree(k.AT_FDCWD, layer, k.OPEN_TREE_CLONE);
   stage.mount_setattr(tree, { idMap });
-  const at = stage.openat2(k.AT_FDCWD, layer, k.O_PATH, 0);
-  stage.move_mount(tree, at);
-  for (const fd of [tree, at]) stage.close(fd);
+  attach(stage, tree, layer);
+  stage.close(tree);
 }
 
 function bindDirectory(stage: Stage, path: string, target: string): void {
@@ -43,9 +42,14 @@ function bindDirectory(stage: Stage, path: string, target: string): void {
     see: ['pivot_root(2)'],
   });
   const tree = stage.open_tree(k.AT_FDCWD, path, k.OPEN_TREE_CLONE | k.AT_RECURSIVE);
-  const at = stage.openat2(k.AT_FDCWD, target, k.O_PATH | k.O_DIRECTORY, 0);
   stage.mount_setattr(tree, { propagation: k.MS_PRIVATE, recursive: true });
+  attach(stage, tree, target);
+  stage.close(tree);
+}
+
+/** Onto a directory of the host's, in this mount namespace. */
+export function attach(stage: Stage, tree: StageFd, path: string): void {
+  const at = stage.openat2(k.AT_FDCWD, path, k.O_PATH | k.O_DIRECTORY, 0);
   stage.move_mount(tree, at);
   stage.close(at);
-  stage.close(tree);
 }

@@ -8,8 +8,7 @@ import { makedev } from '../kernel/structs.ts';
 import type { DevicePlan, Plan } from '../plan/plan.ts';
 import type { Stage, StageFd } from '../stage/stage.ts';
 import { writeProc } from './proc.ts';
-
-const SIGKILL = 9;
+import { attach } from './rootfs.ts';
 
 /** Returns the root filesystem and the plan's devices, as the container's process has them from here on. */
 export function enterUserNamespace(
@@ -42,7 +41,7 @@ export function enterUserNamespace(
   stage.setresuid(0);
   forked(stage.fork(plan.namespaces.clone));
   stage.set_undumpable(); // as a change of user had it end; a child never has its parent's death signal
-  stage.set_pdeathsig(SIGKILL);
+  stage.set_pdeathsig(k.SIGKILL);
   attach(stage, tree, '.'); // on the tmpfs: where it lies, the container's root may not be able to go by path
   return { root: tree, nodes };
 }
@@ -61,12 +60,6 @@ function makeNodes(stage: Stage, target: string, devices: readonly DevicePlan[])
   stage.fchdir(folder);
   for (const fd of [context, folder]) stage.close(fd);
   return nodes;
-}
-
-function attach(stage: Stage, tree: StageFd, path: string): void {
-  const at = stage.openat2(k.AT_FDCWD, path, k.O_PATH | k.O_DIRECTORY, 0);
-  stage.move_mount(tree, at);
-  stage.close(at);
 }
 
 /** Only children would be in a new one, but a process with one thread may enter what it made for them. */

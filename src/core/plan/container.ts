@@ -54,6 +54,7 @@ export function planContainer(input: PlanInput, facts: HostFacts): Plan {
   const idMaps = maps ? [maps] : [];
   const namespaces = planNamespaces(linux, maps);
   const isNew = (type: NamespaceType) => linux.namespaces?.some((n) => n.type === type && !n.path) ?? false;
+  const devices = [...defaultDevices.map(planDevice), ...(linux.devices ?? []).map(planDevice)];
   const plan: Plan = {
     id: input.id,
     namespaces,
@@ -64,7 +65,7 @@ export function planContainer(input: PlanInput, facts: HostFacts): Plan {
       propagation: propagationOf(linux.rootfsPropagation),
     },
     mounts: (spec.mounts ?? []).map((mount, i) => planMount(mount, i, idMaps)),
-    devices: [...defaultDevices, ...(linux.devices ?? []).map(planDevice)].map((device) => ownedIn(maps, device)),
+    devices: devices.map((device) => ownedIn(maps, device)),
     maskedPaths: linux.maskedPaths ?? [],
     readonlyPaths: linux.readonlyPaths ?? [],
     sysctls: Object.entries(linux.sysctl ?? {}).map(([key, value]) => ({ path: key.replaceAll('.', '/'), value })),
@@ -129,23 +130,14 @@ function planNamespaces(linux: Linux, maps: IdMaps | undefined): NamespacePlan {
   };
 }
 
-const characterDevice = (path: string, major: number, minor: number): DevicePlan => ({
-  path,
-  mode: k.S_IFCHR | 0o666,
-  major,
-  minor,
-  uid: 0,
-  gid: 0,
-});
-
 /** Source: config-linux.md "Default Devices"; console and ptmx are made with the terminal and devpts. */
-const defaultDevices: DevicePlan[] = [
-  characterDevice('/dev/null', 1, 3),
-  characterDevice('/dev/zero', 1, 5),
-  characterDevice('/dev/full', 1, 7),
-  characterDevice('/dev/random', 1, 8),
-  characterDevice('/dev/urandom', 1, 9),
-  characterDevice('/dev/tty', 5, 0),
+const defaultDevices: Device[] = [
+  { path: '/dev/null', type: 'c', major: 1, minor: 3 },
+  { path: '/dev/zero', type: 'c', major: 1, minor: 5 },
+  { path: '/dev/full', type: 'c', major: 1, minor: 7 },
+  { path: '/dev/random', type: 'c', major: 1, minor: 8 },
+  { path: '/dev/urandom', type: 'c', major: 1, minor: 9 },
+  { path: '/dev/tty', type: 'c', major: 5, minor: 0 },
 ];
 
 const deviceTypes = { c: k.S_IFCHR, u: k.S_IFCHR, b: k.S_IFBLK, p: k.S_IFIFO };

@@ -4,18 +4,23 @@ import type { Arg, Memory, Reference } from './protocol.ts';
 
 type ArgFormat = (value: number | bigint) => string;
 
-/** `prefix` may be several, separated by `|`. */
-const startsWithAny = (name: string, prefix: string): boolean => prefix.split('|').some((p) => name.startsWith(p));
+/** The constants whose names begin so; looked up when first needed. `prefix` may be several, separated by `|`. */
+function namesOf(prefix: string, except: string[]): () => [name: string, value: number][] {
+  let known: [string, number][] | undefined;
+  const begins = (name: string) => prefix.split('|').some((p) => name.startsWith(p));
+  return () => {
+    known ??= Object.entries(constants).filter(([name]) => begins(name) && !except.includes(name));
+    return known;
+  };
+}
 
 const flagsOf = (prefix: string, ...except: string[]): ArgFormat => {
-  const known = Object.entries(constants).filter(
-    ([name, v]) => startsWithAny(name, prefix) && v !== 0 && !except.includes(name),
-  );
+  const known = namesOf(prefix, except);
   return (value) => {
     let rest = BigInt(value);
     const names: string[] = [];
-    for (const [name, bits] of known) {
-      const mask = BigInt(bits as number);
+    for (const [name, bits] of known()) {
+      const mask = BigInt(bits);
       if (mask > 0n && (rest & mask) === mask) {
         names.push(name);
         rest &= ~mask;
@@ -27,56 +32,44 @@ const flagsOf = (prefix: string, ...except: string[]): ArgFormat => {
 };
 
 const oneOf = (prefix: string, ...except: string[]): ArgFormat => {
-  const names = new Map(
-    Object.entries(constants)
-      .filter(([name]) => startsWithAny(name, prefix) && !except.includes(name))
-      .map(([name, v]) => [Number(v), name]),
-  );
-  return (value) => names.get(Number(value)) ?? String(value);
+  const known = namesOf(prefix, except);
+  return (value) => known().findLast(([, v]) => v === Number(value))?.[0] ?? String(value);
 };
 
 const octal: ArgFormat = (value) => `0${value.toString(8)}`;
 const dirfd: ArgFormat = (value) => (Number(value) === constants.AT_FDCWD ? 'AT_FDCWD' : String(value));
-const lazily = (make: () => ArgFormat): ArgFormat => {
-  let made: ArgFormat | undefined;
-  return (value) => {
-    made ??= make();
-    return made(value);
-  };
-};
 
-const MS = lazily(() => flagsOf('MS_'));
-const CLONE = lazily(() => flagsOf('CLONE_'));
-const AT = lazily(() => flagsOf('AT_', 'AT_FDCWD'));
-const O = lazily(() => flagsOf('O_'));
+const MS = flagsOf('MS_');
+const CLONE = flagsOf('CLONE_');
+const AT = flagsOf('AT_', 'AT_FDCWD');
+const O = flagsOf('O_');
 const decimal: ArgFormat = String;
 
 /** How the integer arguments of a call are shown; what is not listed is shown in decimal. */
 const formats: Record<string, readonly (ArgFormat | undefined)[]> = {
   mount: [undefined, undefined, undefined, MS],
-  umount2: [undefined, lazily(() => flagsOf('MNT_'))],
+  umount2: [undefined, flagsOf('MNT_')],
   unshare: [CLONE],
   setns: [undefined, CLONE],
   openat2: [dirfd],
   openat: [dirfd, undefined, O, octal],
-  open_tree: [dirfd, undefined, lazily(() => flagsOf('OPEN_TREE_|AT_', 'AT_FDCWD'))],
-  move_mount: [dirfd, undefined, dirfd, undefined, lazily(() => flagsOf('MOVE_MOUNT_'))],
+  open_tree: [dirfd, undefined, flagsOf('OPEN_TREE_|AT_', 'AT_FDCWD')],
+  move_mount: [dirfd, undefined, dirfd, undefined, flagsOf('MOVE_MOUNT_')],
   mount_setattr: [dirfd, undefined, AT],
-  fsopen: [undefined, lazily(() => flagsOf('FSOPEN_'))],
-  fsconfig: [undefined, lazily(() => oneOf('FSCONFIG_'))],
-  fsmount: [undefined, lazily(() => flagsOf('FSMOUNT_')), lazily(() => flagsOf('MOUNT_ATTR_'))],
+  fsopen: [undefined, flagsOf('FSOPEN_')],
+  fsconfig: [undefined, oneOf('FSCONFIG_')],
+  fsmount: [undefined, flagsOf('FSMOUNT_'), flagsOf('MOUNT_ATTR_')],
   mkdirat: [dirfd, undefined, octal],
   mknodat: [dirfd, undefined, octal],
   symlinkat: [undefined, dirfd],
   statx: [dirfd, undefined, AT],
-  fchmod: [undefined, octal],
   fchmodat: [dirfd, undefined, octal],
   fchownat: [dirfd, undefined, decimal, decimal, AT],
-  prctl: [lazily(() => oneOf('PR_', 'PR_CAP_AMBIENT_RAISE', 'PR_CAP_AMBIENT_CLEAR_ALL'))],
-  close_range: [undefined, undefined, lazily(() => flagsOf('CLOSE_RANGE_'))],
-  ioctl: [undefined, lazily(() => oneOf('TIOC|SIOC|NS_'))],
-  socket: [lazily(() => oneOf('AF_'))],
-  seccomp: [lazily(() => oneOf('SECCOMP_SET_')), lazily(() => flagsOf('SECCOMP_FILTER_'))],
+  prctl: [oneOf('PR_', 'PR_CAP_AMBIENT_RAISE', 'PR_CAP_AMBIENT_CLEAR_ALL')],
+  close_range: [undefined, undefined, flagsOf('CLOSE_RANGE_')],
+  ioctl: [undefined, oneOf('TIOC|SIOC|NS_')],
+  socket: [oneOf('AF_')],
+  seccomp: [oneOf('SECCOMP_SET_'), flagsOf('SECCOMP_FILTER_')],
   umask: [octal],
 };
 

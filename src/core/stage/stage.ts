@@ -359,15 +359,10 @@ export class Stage {
     fd: StageFd,
     attributes: { set?: number; clear?: number; propagation?: number; recursive?: boolean; idMap?: StageFd },
   ): void {
-    const { set = 0, clear = 0, propagation = 0, idMap } = attributes;
+    const { set = 0, clear = 0, propagation = 0, recursive = false, idMap } = attributes;
+    const flags = k.AT_EMPTY_PATH | (recursive ? k.AT_RECURSIVE : 0);
     const attr = structs.mountAttr(idMap ? set | k.MOUNT_ATTR_IDMAP : set, clear, propagation, idMap?.number ?? 0);
-    this.post('mount_setattr', [
-      fd,
-      '',
-      k.AT_EMPTY_PATH | (attributes.recursive ? k.AT_RECURSIVE : 0),
-      attr,
-      attr.length,
-    ]);
+    this.post('mount_setattr', [fd, '', flags, attr, attr.length]);
   }
 
   // --- files, always relative to a descriptor
@@ -398,9 +393,8 @@ export class Stage {
     flags: number,
     resolve: number,
     tolerated: ErrnoName[] = [],
-    mode = 0,
   ): StageFd {
-    const how = structs.openHow(flags | k.O_CLOEXEC, mode, resolve);
+    const how = structs.openHow(flags | k.O_CLOEXEC, 0, resolve);
     return this.open('openat2', [dirfd, path, how, how.length], tolerated);
   }
 
