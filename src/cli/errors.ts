@@ -1,4 +1,5 @@
 /** Errors become text here, and only here: what failed and why, the call below it, a proven hint; or the same as JSON. */
+import { basename } from 'node:path';
 import { errnoText } from '../core/kernel/errno.ts';
 import { ContainerError, SyscallError } from '../core/kernel/error.ts';
 import { UsageError } from '../engine/usage-error.ts';
@@ -29,6 +30,7 @@ export function errorLines(error: unknown, debug: boolean): string[] {
     if (cause.specPointer) lines.push(`  spec field: ${cause.specPointer}`);
     if (cause.hint) lines.push(`  hint: ${cause.hint}`);
   }
+  if (foreignFile(error)) lines.push(`  hint: ${asRoot()}`);
   if (debug) for (const { stack } of chain) if (stack) lines.push(stack);
   return lines;
 }
@@ -54,8 +56,21 @@ export function errorFields(error: unknown): Record<string, unknown> {
   return because.length === 0 ? fields : { ...fields, causes: because.map(({ message }) => message) };
 }
 
+/** The same once more, with the right to it. */
+export function asRoot(): string {
+  return `sudo ${basename(process.argv[1]!, '.cjs')} …`;
+}
+
+/** The file of root's that another user ran into. */
+function foreignFile(error: unknown): string | undefined {
+  const { code, path } = error as NodeJS.ErrnoException;
+  return code === 'EACCES' && process.geteuid!() !== 0 ? path : undefined;
+}
+
 /** What could not be done. A failed call that nothing more is known about is named with its step; the call itself stands below. */
 function sentence(error: unknown): string {
+  const path = foreignFile(error);
+  if (path) return `${path} is not for this user: permission denied`;
   if (!(error instanceof SyscallError)) return error instanceof Error ? error.message : String(error);
   const { syscall, errno, step } = error.facts;
   return `${step ? `step ${step} failed: ` : ''}${syscall}: ${errnoText(errno)}`;

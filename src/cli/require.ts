@@ -1,6 +1,7 @@
 /** What a command needs before it does anything, each missing thing one sentence. */
 import { readFileSync } from 'node:fs';
 import { ContainerError } from '../core/kernel/error.ts';
+import { asRoot } from './errors.ts';
 
 /** The oldest kernel with all that is used: cgroup.kill came with 5.14. */
 const oldest = [5, 14] as const;
@@ -8,7 +9,7 @@ const oldest = [5, 14] as const;
 export function requireRoot(): void {
   if (process.getuid?.() !== 0)
     throw new ContainerError('tinyctr needs root to make namespaces, mounts and cgroups', {
-      hint: `sudo ${process.env.TINYCTR_LAUNCHER ?? 'tinyctr'} …`,
+      hint: asRoot(),
     });
   requireKernel(readFileSync('/proc/sys/kernel/osrelease', 'latin1'));
 }

@@ -3,7 +3,7 @@ import { closeSync } from 'node:fs';
 import type { HostFd } from '../core/stage/stage.ts';
 import { setBlocking } from '../engine/wait.ts';
 import { destroyContainer } from '../lifecycle/lifecycle.ts';
-import { launchPrepared, prepare } from './construct.ts';
+import { launchPrepared, type Prepared, prepare } from './construct.ts';
 import { poststop } from './delete.ts';
 import { consoleFor, preservedFds, writePidFile } from './descriptors.ts';
 import type { Globals } from './globals.ts';
@@ -30,9 +30,7 @@ export async function createContainer(globals: Globals, id: string, request: Cre
       if (container.terminal !== undefined) socket!.send(container.terminal);
       if (request.pidFile !== undefined) writePidFile(request.pidFile, container.hostPid);
     } catch (error) {
-      const state = lock.read();
-      await destroyContainer(state);
-      await poststop(globals, lock.path, state);
+      await undo(globals, lock);
       throw error;
     }
     lock.release();
@@ -40,4 +38,11 @@ export async function createContainer(globals: Globals, id: string, request: Cre
     lock.remove();
     throw error;
   }
+}
+
+/** Ends what was launched, for a caller who can't be told of it. The state's folder is left to the caller. */
+export async function undo(globals: Globals, lock: Prepared['lock']): Promise<void> {
+  const state = lock.read();
+  await destroyContainer(state);
+  await poststop(globals, lock.path, state);
 }

@@ -8,7 +8,7 @@ import { isTerminal, windowSize } from '../engine/terminal.ts';
 import { type ContainerState, destroyContainer } from '../lifecycle/lifecycle.ts';
 import { StateFolder } from '../lifecycle/state.ts';
 import { launchPrepared, prepare } from './construct.ts';
-import type { CreateRequest } from './create.ts';
+import { type CreateRequest, undo } from './create.ts';
 import { poststop } from './delete.ts';
 import { preservedFds, writePidFile } from './descriptors.ts';
 import type { Globals } from './globals.ts';
@@ -30,6 +30,12 @@ export async function runContainer(
   let container: RunningContainer;
   try {
     container = await launchPrepared(globals, prepared, { stdio: stdio.fds, preserved }, false);
+    try {
+      if (request.pidFile !== undefined) writePidFile(request.pidFile, container.hostPid);
+    } catch (error) {
+      await undo(globals, prepared.lock);
+      throw error;
+    }
   } catch (error) {
     stdio.discard();
     prepared.lock.remove();
@@ -41,7 +47,6 @@ export async function runContainer(
     container.terminal === undefined
       ? undefined
       : (await import('../engine/relay.ts')).attachTerminal(container.terminal, isTerminal(0), container);
-  if (request.pidFile !== undefined) writePidFile(request.pidFile, container.hostPid);
   const status = await supervise(container.pidfd, relaying || detach !== undefined);
   await cleanUp(globals, id, request.keep ?? false);
   await detach?.();

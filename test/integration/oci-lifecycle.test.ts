@@ -1,6 +1,7 @@
 /** The life cycle of runtime.md, the same cases for tinyctr-oci and, where it is installed, runc. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import { needs } from '../support/need.ts';
 import { Engine } from '../support/tinyctr.ts';
 import { Runtime, runtimes } from './oci-support.ts';
@@ -50,6 +51,21 @@ describe.each(runtimes)('%s', needs({ root: true }), (name) => {
     expect(created.output()).toBe('as it was\n');
     rmSync(`${bundle}/config.json`);
     expect(await oci.call('delete', 'frozen')).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test.each(['run', 'create'] as const)('%s: a pid file that can’t be written ends the container', async (verb) => {
+    const bundle = oci.bundle('exec sleep 77', (spec) => {
+      spec.hooks = { poststop: [{ path: '/bin/sh', args: ['sh', '-c', `cat > ${oci.folder}/${verb}-poststop`] }] };
+    });
+    const { code, ...made } =
+      verb === 'run'
+        ? await oci.run(bundle, 'pidless', '--pid-file', '/not/there/pid')
+        : await oci.create(bundle, 'pidless', '--pid-file', '/not/there/pid');
+    expect(code).toBe(1);
+    expect('stderr' in made ? made.stderr : made.output()).toContain('/not/there');
+    expect(await oci.status('pidless')).toContain('container does not exist');
+    expect(existsSync(`${cgroupRoot()}${oci.cgroup('pidless')}`)).toBe(false);
+    expect(JSON.parse(readFileSync(`${oci.folder}/${verb}-poststop`, 'utf8'))).toMatchObject({ id: 'pidless' });
   });
 
   test('what does not exist is refused, but delete --force is content', async () => {

@@ -1,6 +1,6 @@
 /** What is tinyctr-oci's own: its errors, its options, the gate that a created container waits at, and what a crash leaves. */
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import type { Spec } from '../../src/spec/types.ts';
@@ -35,6 +35,25 @@ describe(`${runtime}`, needs({ root: true }), () => {
         code: 0,
         stdout: expect.stringMatching(/^tinyctr-oci version .*\nspec: 1\.\d+\.\d+\n$/),
       });
+    });
+
+    test.each([
+      ['run', 'x'],
+      ['create', 'x'],
+      ['exec', 'x', 'ls'],
+      ['list'],
+      ['state', 'x'],
+      ['delete', '--force', 'x'],
+    ])('%s without root is one sentence', ours(runtime, 'runc goes on to its first fault'), async (...words) => {
+      const root = mkdtempSync(`${oci.folder}/private-`); // 0700
+      const nobody = ['--reuid', '65534', '--regid', '65534', '--clear-groups', ...oci.program, '--root', root];
+      const { code, stdout, stderr } = await runProgram('setpriv', [...nobody, ...words], { cwd: '/' });
+      expect({ code, stdout }).toEqual({ code: words[0] === 'exec' ? 255 : 1, stdout: '' });
+      const [sentence, hint] = [
+        /(needs root to make .*|is not for this user: permission denied)/,
+        / {2}hint: sudo tinyctr-oci …/,
+      ];
+      expect(stderr).toMatch(new RegExp(`^tinyctr-oci: .*${sentence.source}\n${hint.source}\n$`));
     });
 
     test.each([

@@ -1,5 +1,5 @@
 /** tinyctr-oci list [-q] [-f table|json] */
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { ContainerError } from '../../core/kernel/error.ts';
 import type { Globals } from '../globals.ts';
@@ -15,7 +15,7 @@ export function define(program: Command, globals: () => Globals): void {
     .addOption(new Option('-f, --format <format>').choices(['table', 'json']).default('table'))
     .action((options: { quiet?: boolean; format: 'table' | 'json' }) => {
       const { root } = globals();
-      if (program.getOptionValueSource('root') === 'cli' && !existsSync(root))
+      if (program.getOptionValueSource('root') === 'cli' && !statSync(root, { throwIfNoEntry: false }))
         throw new ContainerError(`--root ${root}: no such file or directory`);
       const all = listContainers(root).map(describe);
       if (options.quiet) process.stdout.write(all.map(({ id }) => `${id}\n`).join(''));
