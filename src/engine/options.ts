@@ -63,6 +63,8 @@ export interface RunOptions extends LimitOptions {
   cidfile?: string;
   stopSignal?: string;
   cgroupns?: string;
+  /** How many walls: isolation.ts. */
+  isolation?: string;
 }
 
 /** A device node of the host, as lstat(2) shows it; `fileMode` may carry the file type bits. */

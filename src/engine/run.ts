@@ -35,6 +35,8 @@ export interface RunRequest {
   options: RunOptions;
   command: readonly string[];
   observer: Observer | undefined;
+  /** Called when nothing can be wrong with the request any more, and nothing of the container runs yet. */
+  before?: () => Promise<void>;
   /** Told at the end of limits that were hit. */
   tell: (hits: readonly Hit[]) => Promise<void>;
 }
@@ -152,6 +154,7 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
       writeFileSync(options.cidfile, id, { flag: 'wx' });
       cidfileWritten = true;
     }
+    await request.before?.();
     const born = (pid: number) => states.write({ ...state, pid });
     const { status, hits } = await runForeground(plan, interactive, request.observer, born);
     const oom = oomKilled(hits) ? { oomKilled: true as const } : {};
@@ -197,6 +200,7 @@ function makePlan(
       spec: wanted.spec,
       root: {
         target: `${folder}/rootfs`,
+        chroot: request.options.isolation === 'chroot',
         source: {
           kind: 'overlay',
           layersFolder: request.layersFolder,

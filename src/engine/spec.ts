@@ -12,6 +12,7 @@ import { devices } from './devices.ts';
 import { environment } from './environment.ts';
 import { checkDns, parseAddHost } from './etc-files.ts';
 import { checkGroup, checkHostname, checkName, checkUser, parseLabel, parseSignal } from './identity.ts';
+import { onRung } from './isolation.ts';
 import { cgroupPath, resources } from './limits.ts';
 import { type EtcFiles, mounts } from './mounts.ts';
 import { type HostNamespaces, hostNamespaces, namespaces, usernsMode } from './namespaces.ts';
@@ -112,9 +113,10 @@ function containerProcess(
  * Left out, because the caller knows more: HOME, process.user, linux.seccomp, the init program.
  * @throws UsageError with everything that is wrong with the options, not only the first
  */
-export function containerSpec(input: ContainerSpecInput): ContainerSpec {
-  const { options, image, host } = input;
+export function containerSpec(asked: ContainerSpecInput): ContainerSpec {
   const problems = new Problems();
+  const input = { ...asked, options: onRung(asked.options, problems) };
+  const { options, image, host } = input;
   const shared = hostNamespaces(options, problems);
   const mode = usernsMode(options, problems);
   const hostname = problems.attempt(() => containerHostname(input, shared), '');

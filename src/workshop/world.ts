@@ -279,6 +279,10 @@ export class World {
       this.pivoted = true;
       return 0;
     },
+    chroot: () => {
+      this.pivoted = true;
+      return 0;
+    },
     setns: (call) => {
       if (!(call.args[1]! & k.CLONE_NEWNS)) return 0;
       this.pivoted = true;

@@ -1,6 +1,7 @@
 /** tinyctr run [options] IMAGE [command…] */
 import { type Command, Option } from 'commander';
 import { cleanup } from '../../engine/cleanup.ts';
+import type { Rung } from '../../engine/isolation.ts';
 import type { RunOptions } from '../../engine/options.ts';
 import { run } from '../../engine/run.ts';
 import { ensureImage, layersFolder } from '../../image/store.ts';
@@ -49,6 +50,7 @@ const options: readonly OptionRow[] = [
   ['--cidfile <file>', 'write the container’s id to a file'],
   ['--stop-signal <signal>', 'signal that asks the container to stop'],
   ['--cgroupns <mode>', 'host, private'],
+  ['--isolation <rung>', 'chroot, namespaces or container: fewer walls, to see what each is good for'],
   ...limitOptions,
 ];
 
@@ -102,7 +104,6 @@ const never = [
   '--gpus <what>',
   '--link <container>',
   '--storage-opt <option>',
-  '--isolation <kind>',
   '--mac-address <address>',
   '--ip <address>',
   '--volume-driver <name>',
@@ -193,6 +194,7 @@ export function define(program: Command, globals: () => Globals): void {
     if (found === undefined) return;
     let observer = debug ? await debugObserver({ root, runRoot, debug, logFormat }) : undefined;
     if (trace !== undefined) observer = (await import('../../workshop/trace.ts')).startTrace(trace);
+    const rung = options.isolation as Rung | undefined;
     process.exitCode = await run({
       root,
       runRoot,
@@ -202,6 +204,7 @@ export function define(program: Command, globals: () => Globals): void {
       options,
       command: words,
       observer,
+      ...(rung && { before: async () => (await import('../isolation.ts')).printRung(rung, globals()) }),
       tell: async (hits) => (await import('../hits.ts')).printHits(hits, globals()),
     });
   });

@@ -114,7 +114,8 @@ export function initContainer(
   writeProc(stage, plan.sysctls, user ? {} : plan.process);
   maskPaths(stage, root, plan.maskedPaths, nullDevice);
   protectPaths(stage, root, plan.readonlyPaths);
-  pivotRoot(stage, root);
+  if (plan.root.chroot) changeRoot(stage, root);
+  else pivotRoot(stage, root);
 
   stage.step({
     id: 'hostname',
@@ -146,6 +147,13 @@ export function initContainer(
   const { pipes } = descriptors;
   const process = { plan: plan.process, user: identity, command, terminal, init, pipes, preserved, gate };
   becomeProcess(stage, process, () => ready(terminal?.master));
+}
+
+/** A rung below the wall, for whoever wants to see what the wall is good for. */
+function changeRoot(stage: Stage, root: StageFd): void {
+  stage.step({ id: 'rootfs.chroot', why: '/ means another folder now; root finds its way out', see: ['chroot(2)'] });
+  stage.fchdir(root);
+  stage.chroot('.');
 }
 
 function pivotRoot(stage: Stage, root: StageFd): void {

@@ -22,7 +22,7 @@ export interface HostFacts {
 export interface PlanInput {
   id: string;
   spec: Spec;
-  root: Pick<RootPlan, 'source' | 'target'>;
+  root: Pick<RootPlan, 'source' | 'target' | 'chroot'>;
   /** Text to look up in the container, in place of process.user. */
   user?: UserPlan;
   createCwd?: boolean;

@@ -62,6 +62,8 @@ export interface RootPlan {
     | { kind: 'directory'; path: string };
   /** Where on the host the root is mounted before pivot_root. */
   target: string;
+  /** Only chroot(2), in place of pivot_root: not a wall. */
+  chroot?: boolean;
   readonly: boolean;
   /** MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE, or 0 to leave it private. */
   propagation: number;

@@ -314,6 +314,11 @@ export class Stage {
     this.post('pivot_root', [newRoot, putOld]);
   }
 
+  /** int chroot(const char *path); chroot(2). The working directory stays where it is. */
+  chroot(path: string): void {
+    this.post('chroot', [path]);
+  }
+
   /** int fsopen(const char *fsname, unsigned int flags); fsopen(2). Returns a filesystem context. ENODEV: kernel lacks it. */
   fsopen(fsname: string): StageFd {
     return this.open('fsopen', [fsname, k.FSOPEN_CLOEXEC]);
