@@ -1,7 +1,7 @@
 /** `pause` and `resume`: the cgroup's freezer. Host side. */
 import { cgroupRoot } from '../core/host/cgroup.ts';
+import { setFrozen } from '../core/host/freeze.ts';
 import { ContainerError } from '../core/kernel/error.ts';
-import { setFrozen } from '../lifecycle/freeze.ts';
 import { readCgroupFile } from '../lifecycle/update.ts';
 import { lockContainer } from './state.ts';
 

@@ -1,7 +1,7 @@
 /** The freezer of cgroup v2. Host side. Source: the kernel's cgroup-v2.rst, cgroup.freeze and cgroup.events; poll(2). */
 import { closeSync, openSync, readdirSync, readSync, writeFileSync } from 'node:fs';
-import { syscall } from '../core/host/syscall.ts';
-import { ContainerError } from '../core/kernel/error.ts';
+import { ContainerError } from '../kernel/error.ts';
+import { syscall } from './syscall.ts';
 
 const POLLPRI = 2;
 
