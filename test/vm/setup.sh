@@ -1,11 +1,12 @@
 #!/bin/bash
 # Once per machine, on the host: QEMU from Debian's packages; Debian's cloud kernel, static busybox and policy compilers unpacked into a
 # cache folder (neither is installed), and the initramfs that guest/initramfs-init starts from. Does nothing when all is there.
+# Environment: VM_CACHE (that folder), VM_KERNEL (a package whose newest kernel it is; the cloud kernel has few drivers).
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 cache=${VM_CACHE:-/var/cache/tinyctr-vm}
 modules='virtio_pci virtiofs virtio-rng overlay'
-kernel_package=linux-image-cloud-amd64
+kernel_package=${VM_KERNEL:-linux-image-cloud-amd64}
 
 die() { echo "test/vm/setup.sh: $*" >&2; exit 1; }
 first_of() { for path; do if [ -e "$path" ]; then echo "$path"; break; fi; done; }

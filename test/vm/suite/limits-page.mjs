@@ -31,6 +31,8 @@ export function page(runtimes, cases, results, kernel) {
 
 const OUTRO = `
 _kept_ is what the OCI runtime specification asks for. Shares have two formulas: that of runc since 1.3.2 and crun since 1.23 takes 1024 to the kernel's default of 100, the older one to 39.
+
+_linux.resources.rdma_ is tried in a boot of another kernel, which has an RDMA device in software (test/vm/rdma): tinyctr-oci and runc keep it, crun 1.8.1 ignores it.
 `;
 
 /** { versions: { name: version }, rows: title -> { name: verdict } } of a page. */
