@@ -18,6 +18,7 @@ import { ContainerError } from '../core/kernel/error.ts';
 import type { IdMaps } from '../core/plan/plan.ts';
 import { hostId } from '../core/plan/user-namespace.ts';
 import { removeTree } from '../image/unpack/remove-tree.ts';
+import type { HitFacts } from './hits.ts';
 
 export interface ContainerRecord {
   id: string;
@@ -32,8 +33,8 @@ export interface ContainerRecord {
   stopSignal: number | undefined;
   /** Of its user namespace; they are this container's alone until it is removed. */
   idMaps?: IdMaps;
-  /** `oomKilled`: the kernel killed a process of it for its memory. */
-  ended?: { at: string; exitCode: number; oomKilled?: true };
+  /** `limitsHit`: what its limits did to it, as it was told at its end. */
+  ended?: { at: string; exitCode: number; limitsHit?: HitFacts };
 }
 
 const folderOf = (root: string, id: string): string => `${root}/containers/${id}`;

@@ -29,7 +29,11 @@ export function readHits(folder: string, files: readonly CgroupFile[], exitCode:
   return hits.filter((hit) => hit !== undefined);
 }
 
-export const oomKilled = (hits: readonly Hit[]): boolean => hits.some((hit) => hit.limit === 'memory');
+/** By limit, for the record of a container. */
+export type HitFacts = Partial<Record<Hit['limit'], Hit['facts']>>;
+
+export const factsOf = (hits: readonly Hit[]): HitFacts =>
+  Object.fromEntries(hits.map(({ limit, facts }) => [limit, facts]));
 
 function memoryHit(folder: string, limit: string, exitCode: number): Hit | undefined {
   const { oom_kill: kills = 0, oom = 0 } = readNumbers(`${folder}/memory.events`);

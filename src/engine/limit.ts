@@ -2,7 +2,7 @@
  * `tinyctr limit`: a cgroup with limits and a command in it, without any container. The command is born in the cgroup (clone3 with
  * CLONE_INTO_CGROUP), so that not one of its pages is counted elsewhere; everything else is the caller's own. Host side.
  */
-import { closeSync, readdirSync, readFileSync } from 'node:fs';
+import { accessSync, closeSync, constants, readdirSync, readFileSync } from 'node:fs';
 import { createCgroup, killCgroup, openCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { destroy, sendSignal } from '../core/host/child.ts';
 import { attachDeviceRules } from '../core/host/device-filter.ts';
@@ -126,7 +126,7 @@ function execute({ wire }: SpawnedStage, { command, observer }: LimitRequest): v
   const stage = new Stage(wire);
   stage.observer = observer;
   const env = environment();
-  const { path, argv } = findCommand(stage, { args: command, env }, { home: '' });
+  const { path, argv } = findCommand(stage, { args: command, env: env.map(withoutClosed) }, { home: '' });
   stage.step({ id: 'exec', why: 'the stage was born in the cgroup; now it becomes the command', see: ['execve(2)'] });
   stage.hold();
   stage.execve(path, argv, env);
@@ -137,6 +137,22 @@ function environment(): string[] {
   const { TINYCTR_EXTRA_CA_CERTS: certs, ...all } = process.env;
   if (certs !== undefined) all.NODE_EXTRA_CA_CERTS = certs;
   return Object.entries(all).map(([name, value]) => `${name}=${value}`);
+}
+
+/** execvp(3) passes over folders of PATH that this user may not enter, such as root's own; init meets none, it is root then. */
+function withoutClosed(variable: string): string {
+  if (!variable.startsWith('PATH=')) return variable;
+  const folders = variable.slice(5).split(':');
+  return `PATH=${folders.filter((folder) => folder === '' || !isClosed(folder)).join(':')}`;
+}
+
+function isClosed(folder: string): boolean {
+  try {
+    accessSync(folder, constants.X_OK);
+    return false;
+  } catch (error) {
+    return (error as { code?: string }).code === 'EACCES';
+  }
 }
 
 /** Ctrl-C and Ctrl-\\ come from the terminal to its whole foreground process group: then the command has had the signal. */

@@ -17,7 +17,7 @@ import type { Seccomp } from '../spec/types.ts';
 import { type ContainerRecord, createContainer, removeContainer, writeRecord } from './containers.ts';
 import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';
 import { exitCode, openStdio, superviseForeground } from './foreground.ts';
-import { type Hit, oomKilled, readHits } from './hits.ts';
+import { factsOf, type Hit, readHits } from './hits.ts';
 import { hostReaders } from './host.ts';
 import type { MappedLayers } from './mapped-layers.ts';
 import type { RunOptions } from './options.ts';
@@ -157,9 +157,9 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     await request.before?.();
     const born = (pid: number) => states.write({ ...state, pid });
     const { status, hits } = await runForeground(plan, interactive, request.observer, born);
-    const oom = oomKilled(hits) ? { oomKilled: true as const } : {};
+    const limitsHit = hits.length > 0 ? { limitsHit: factsOf(hits) } : {};
     if (options.rm) removeContainer(root, id);
-    else writeRecord(root, { ...record, ended: { at: new Date().toISOString(), exitCode: status, ...oom } });
+    else writeRecord(root, { ...record, ended: { at: new Date().toISOString(), exitCode: status, ...limitsHit } });
     if (hits.length > 0) await request.tell(hits);
     return status;
   } catch (error) {

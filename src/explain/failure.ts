@@ -11,6 +11,7 @@ import { ContainerError, SyscallError } from '../core/kernel/error.ts';
 import { readChildStatus, SIGINFO_SIZE } from '../core/kernel/structs.ts';
 import type { Plan } from '../core/plan/plan.ts';
 import { StageGone } from '../core/stage/stage.ts';
+import { explainBirth } from './cgroup.ts';
 import { findExecFault } from './exec.ts';
 import { explainIdmap, explainJoin, explainOffsets } from './ids.ts';
 import { explainPivotRoot, explainProc } from './mount.ts';
@@ -40,6 +41,7 @@ function explain(error: unknown, plan: Planned, hostPid: number): ContainerError
   const { syscall: name } = error.facts;
   if (name === 'execve') return explainExec(error, plan, hostPid);
   if (name === 'clone3' && error.code === 'ENOMEM') return explainMemory(error, plan, /^max [1-9]\d*$/m);
+  if (name === 'clone3' && error.code === 'EACCES' && plan.cgroup) return explainBirth(error, plan.cgroup.path);
   if (name === 'pivot_root') return explainPivotRoot(error, hostPid);
   if (name === 'fsmount' && error.code === 'EPERM') return explainProc(error, plan, hostPid);
   if (name === 'setns') return explainJoin(error, plan);

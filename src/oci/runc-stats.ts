@@ -33,7 +33,11 @@ export function runcStats(statistics: CgroupStatistics, processes: number): Reco
       ...(memory ? { raw: memory.stat } : {}),
       ...psi(memory),
     },
-    pids: withoutZeros({ current: pids?.current ?? processes, limit: Number.isFinite(pids?.max) ? pids?.max : 0 }),
+    pids: withoutZeros({
+      current: pids?.current ?? processes,
+      limit: Number.isFinite(pids?.max) ? pids?.max : 0,
+      refused: pids?.events?.max, // runc has no such field
+    }),
     blkio: { ...blkio(io?.stat ?? {}), ...psi(io) },
     hugetlb: Object.fromEntries(
       Object.entries(hugetlb).map(([size, use]) => [

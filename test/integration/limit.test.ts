@@ -1,10 +1,20 @@
 /** `tinyctr limit` where no controller is needed: the cgroup itself, the command's life and end, device rules, and what is left. */
-import { existsSync, readFileSync, readlinkSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import { needs } from '../support/need.ts';
 import { Pty } from '../support/pty.ts';
-import { cgroups, Engine, until } from '../support/tinyctr.ts';
+import { cgroups, checkout, Engine, runProgram, until } from '../support/tinyctr.ts';
 
 describe('tinyctr limit', needs({ root: true }), () => {
   let engine: Engine;
@@ -119,6 +129,24 @@ describe('tinyctr limit', needs({ root: true }), () => {
     const path = `${cgroupRoot()}/tinyctr/${name}`;
     return existsSync(path) ? readFileSync(`${path}/cgroup.procs`, 'utf8').split('\n').filter(Boolean) : [];
   };
+
+  it('E8: a sub-tree that was handed over is closed to who runs outside of it; the hint is the way in', async () => {
+    const top = `${cgroupRoot()}/tinyctr-test-limit-${process.pid}`;
+    mkdirSync(top);
+    const folder = mkdtempSync('/tmp/tinyctr-user-');
+    for (const path of [top, `${top}/cgroup.procs`, folder]) chownSync(path, 12345, 12345);
+    const asUser = 'setpriv --reuid=12345 --regid=12345 --clear-groups';
+    const limit = `${asUser} ${checkout}/bin/tinyctr --run-root ${folder}/run limit --cgroup-parent ${top.slice(cgroupRoot().length)}/mine`;
+    const script = `${limit} -- true 2> ${folder}/error; echo $?; ls ${top}/mine | grep limit-
+      eval "$(sed -n 's/.*moved this shell there: //p' ${folder}/error)"; echo moved $?
+      ${limit} -- tail -n 1 /proc/self/cgroup`;
+    const { stdout, stderr } = await runProgram('sh', ['-c', script]);
+    const told = readFileSync(`${folder}/error`, 'utf8');
+    for (const each of ['shell', 'mine', '']) rmdirSync(`${top}/${each}`);
+    rmSync(folder, { recursive: true });
+    expect(told).toMatch(/no process may be started in the cgroup \S+\/mine\/limit-\w+: .* belongs to uid 0$/m);
+    expect(stdout, told + stderr).toMatch(/^125\nmoved 0\n0::\S+\/mine\/limit-\w+\n$/);
+  });
 
   it('removes cgroups that the command made in its own', async () => {
     const script = `d=${cgroupRoot()}$(sed -n 's/^0:://p' /proc/self/cgroup); mkdir -p $d/a/b; sleep 1000 & echo $! > $d/a/b/cgroup.procs; echo $d`;

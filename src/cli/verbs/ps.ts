@@ -23,8 +23,12 @@ export function define(program: Command, globals: () => Globals): void {
     });
 }
 
+const inWords = { memory: 'out of memory', pids: 'processes refused', cpu: 'throttled' };
+
 function statusOf({ ended }: ContainerRecord): string {
-  return ended ? `Exited (${ended.exitCode})${ended.oomKilled ? ', out of memory' : ''}` : 'Created';
+  if (!ended) return 'Created';
+  const hit = Object.keys(ended.limitsHit ?? {}) as (keyof typeof inWords)[];
+  return [`Exited (${ended.exitCode})`, ...hit.map((limit) => inWords[limit])].join(', ');
 }
 
 function table(records: readonly ContainerRecord[], running: ReadonlySet<string>): string {

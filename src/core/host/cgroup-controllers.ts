@@ -68,7 +68,7 @@ function refused(what: string, folder: string, cause: unknown): ContainerError {
   if (code === 'EBUSY')
     return fault(
       `processes sit in it (${words(`${folder}/cgroup.procs`).slice(0, 5).map(nameOf).join(', ')})`,
-      'cgroup v2 wants processes in the leaves only: move them to a child cgroup first (cgroup-v2.rst, "No Internal Process Constraint")',
+      `cgroup v2 wants processes in the leaves only (cgroup-v2.rst, "No Internal Process Constraint"): mkdir ${folder}/leaf, and echo each PID > ${folder}/leaf/cgroup.procs`,
     );
   if (code === 'EROFS')
     return fault(

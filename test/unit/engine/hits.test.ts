@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CgroupFile } from '../../../src/core/plan/plan.ts';
-import { oomKilled, readHits, readUse, sizeInWords } from '../../../src/engine/hits.ts';
+import { factsOf, readHits, readUse, sizeInWords } from '../../../src/engine/hits.ts';
 
 const MIB = 2 ** 20;
 let folder = '';
@@ -57,8 +57,8 @@ describe('memory', () => {
     cgroup({ 'memory.events': events(1, 1), 'memory.events.local': events(1, 1), 'memory.peak': '100\n' });
     const hits = readHits(folder, written(memory), 137);
     expect(hits[0]).toMatchObject({ limit: 'memory', facts: { memoryLimit: 32 * MIB, memoryPeak: 100, oomKills: 1 } });
-    expect(oomKilled(hits)).toBe(true);
-    expect(oomKilled([])).toBe(false);
+    expect(factsOf(hits)).toEqual({ memory: hits[0]!.facts });
+    expect(factsOf([])).toEqual({});
   });
 });
 

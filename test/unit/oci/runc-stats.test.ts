@@ -20,7 +20,7 @@ test('what the controllers count has its place', () => {
       ...{ current: 100, max: 1000, peak: 500, low: 0, stat: { file: 7, anon: 8 } },
       ...{ swap: { current: 20, max: 200 }, pressure },
     },
-    pids: { current: 3, max: 20 },
+    pids: { current: 3, max: 20, events: { max: 9 } },
     io: { stat: { '8:0': { rbytes: 1, wbytes: 0, rios: 2, wios: 3 }, '7:0': {} } },
     hugetlb: { '2MB': { current: 5, max: 6, events: { max: 7 } } },
   };
@@ -31,7 +31,7 @@ test('what the controllers count has its place', () => {
       usage: { limit: 1000, usage: 100, max: 500, failcnt: 0 },
       swap: { limit: 1200, usage: 120, failcnt: 0 },
     },
-    pids: { current: 3, limit: 20 },
+    pids: { current: 3, limit: 20, refused: 9 },
     blkio: {
       ioServiceBytesRecursive: [
         { major: 8, op: 'Read', value: 1 },

@@ -67,6 +67,34 @@ for (const runtime of ['runc', 'tinyctr-oci'])
     });
   });
 
+test('tinyctr-oci: state and events have each limit that was hit, also once the container has stopped', async () => {
+  const bomb = '(i=0; while [ $i -lt 40 ]; do sleep 5 & i=$((i + 1)); done)';
+  const script = `dd if=/dev/zero of=/dev/null bs=128M count=1; ${bomb}; while :; do read -t 1 x </dev/zero; done`;
+  const container = await new Container().start({ ...resources, memory: { limit: 48 * MIB, swap: 48 * MIB } }, script);
+  const hit = async () => JSON.parse((await container.call('state', container.id)).stdout).limitsHit;
+  try {
+    await until('the hits', async () => (await hit())?.refusedProcesses > 0);
+    const { oomKills, refusedProcesses, throttledPeriods, throttledTime } = await hit();
+    assert.ok(oomKills > 0 && refusedProcesses > 0 && throttledPeriods > 0 && throttledTime > 1000);
+    const { data } = JSON.parse((await container.call('events', '--stats', container.id)).stdout);
+    assert.ok(data.pids.refused >= refusedProcesses && data.cpu.throttling.throttledPeriods >= throttledPeriods);
+    await container.call('kill', container.id, 'KILL');
+    await until('the end', async () => JSON.parse((await container.call('state', container.id)).stdout).pid === 0);
+    assert.ok((await hit()).oomKills > 0);
+  } finally {
+    await container.remove();
+  }
+});
+
+test('tinyctr-oci: where no limit was hit, state says nothing of limits', async () => {
+  const container = await new Container().start({ memory: { limit: 48 * MIB } }, 'while :; do sleep 1; done');
+  try {
+    assert.equal('limitsHit' in JSON.parse((await container.call('state', container.id)).stdout), false);
+  } finally {
+    await container.remove();
+  }
+});
+
 /** How many files a process watches with inotify. */
 async function watches(pid) {
   const { readdirSync, readFileSync } = await import('node:fs');

@@ -81,6 +81,18 @@ test('refused processes are told', async () => {
     assert.match(result.stderr, /^tinyctr: (\d+ times|once) a process was refused: limit (20|2)$/m);
 });
 
+test('the record of a container has refused processes and throttling as well', async () => {
+  const busy = 'timeout 3 sh -c "while :; do :; done"';
+  for (const [name, script, options, status] of [
+    ['bomb', 'sleep 1 & sleep 1 & sleep 1 & wait', ['--pids-limit', '2'], /Exited \(\d+\), processes refused +bomb$/m],
+    ['slow', `${busy}; true`, ['--cpus', '0.2'], /Exited \(0\), throttled +slow$/m],
+  ]) {
+    const { stderr } = await tinyctr('run', '--name', name, ...options, 'busybox', 'sh', '-c', script);
+    assert.match((await tinyctr('ps', '-a')).stdout, status, stderr);
+    assert.equal((await tinyctr('rm', name)).code, 0);
+  }
+});
+
 test('throttling is told where it is most of the time', async () => {
   const busy = 'timeout 4 sh -c "while :; do :; done"; true';
   const held = await shell(busy, '--cpus', '0.2');
