@@ -40,7 +40,18 @@ module.exports = {
       '^src/(seccomp|core|spec/types\\.ts)',
       'seccomp -> core, the types of a config.json',
     ),
-    only('workshop', '^src/workshop', '^src/(workshop|core)', 'workshop -> core: what can be watched of it'),
+    only(
+      'workshop',
+      '^src/workshop/(?!compare/)',
+      '^src/(workshop|core)',
+      'workshop -> core: what can be watched of it',
+    ),
+    only(
+      'compare',
+      '^src/workshop/compare',
+      '^src/(workshop|engine|image|core|spec/types\\.ts)',
+      'compare makes what run would make of an image: workshop, engine, image -> core',
+    ),
     only(
       'engine',
       '^src/engine',

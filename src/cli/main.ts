@@ -37,6 +37,10 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   logout: { summary: 'forget them', load: () => import('./verbs/logout.ts') },
   explain: { summary: 'print what run would do, step by step and why', load: () => import('./verbs/explain.ts') },
   trace: { summary: 'show a trace that run --trace=FILE has written', load: () => import('./verbs/trace.ts') },
+  compare: {
+    summary: 'hold one configuration under two runtimes against each other',
+    load: () => import('./verbs/compare.ts'),
+  },
   cleanup: { summary: 'remove what dead containers left', load: () => import('./verbs/cleanup.ts') },
 };
 
