@@ -28,6 +28,9 @@ const profileFields = ['defaultAction', 'defaultErrnoRet', 'defaultErrno', 'arch
 const listenerFields = ['listenerPath', 'listenerMetadata', 'syscalls', 'comment'];
 const ruleFields = ['names', 'name', 'action', 'errnoRet', 'errno', 'args', 'comment', 'includes', 'excludes'];
 
+/** No agent answers for a container of `tinyctr run`. */
+const actions = Object.keys(seccompActions).filter((action) => action !== 'SCMP_ACT_NOTIFY');
+
 /**
  * `profile` is the parsed JSON of `file`. Errors name the file and the JSON pointer of the field.
  * A field that is not part of the format is an error: misspelt, it would be a rule that silently is another one.
@@ -48,7 +51,7 @@ function resolveProfile(profile: unknown, facts: ProfileFacts): Seccomp {
     throw new UsageError('it has both architectures and archMap; one of them is allowed');
   const errno = readErrno(top, 'defaultErrnoRet', 'defaultErrno', '');
   return {
-    defaultAction: readChoice(top.defaultAction, '/defaultAction', Object.keys(seccompActions)),
+    defaultAction: readChoice(top.defaultAction, '/defaultAction', actions),
     ...(errno === undefined ? {} : { defaultErrnoRet: errno }),
     architectures:
       top.archMap === undefined ? readTexts(top.architectures, '/architectures') : mapped(top.archMap, facts),
@@ -79,7 +82,7 @@ function readRule(rule: unknown, at: string, facts: ProfileFacts): SeccompSyscal
   const name = fields.name === undefined || fields.name === '' ? [] : [readText(fields.name, `${at}/name`)];
   if (names.length > 0 && name.length > 0)
     throw new UsageError(`${at} has both name and names; one of them is allowed`);
-  const action = readChoice(fields.action, `${at}/action`, Object.keys(seccompActions));
+  const action = readChoice(fields.action, `${at}/action`, actions);
   const errnoRet = readErrno(fields, 'errnoRet', 'errno', at);
   const args = readList(fields.args, `${at}/args`).map((arg, index) => readArg(arg, `${at}/args/${index}`));
   const included = conditions(fields.includes, `${at}/includes`, facts).every(Boolean);

@@ -45,6 +45,7 @@ function explain(error: unknown, plan: Planned, hostPid: number): ContainerError
   if (name === 'pivot_root') return explainPivotRoot(error, hostPid);
   if (name === 'fsmount' && error.code === 'EPERM') return explainProc(error, plan, hostPid);
   if (name === 'setns') return explainJoin(error, plan);
+  if (name === 'sendmsg' && error.facts.step === 'seccomp') return explainListener(error);
   if (name === 'write') return explainOffsets(error, plan);
   if (name === 'mount_setattr') return explainIdmap(error, plan);
   if (name === 'prlimit64' && error.code === 'EPERM') return explainRlimit(error, plan, hostPid);
@@ -80,6 +81,14 @@ function explainRlimit(error: SyscallError, plan: Planned, hostPid: number): Con
       });
   }
   return undefined;
+}
+
+/** The one call that the stage makes by which something goes to an agent. */
+export function explainListener(error: SyscallError): ContainerError {
+  return new ContainerError(
+    'the seccomp profile must let sendmsg through: by it the listener for SCMP_ACT_NOTIFY is handed on',
+    { specPointer: '/linux/seccomp', cause: error },
+  );
 }
 
 const P_PID = 1;

@@ -119,12 +119,13 @@ export function waitForAny(fds: readonly HostFd[], timeoutMs = -1): boolean {
 
 /**
  * Opens the gate that a created container waits at, and waits for what becomes of it. The container's end of the FIFO is
- * closed by its exec, or by its death; which of them it was, the page says. Throws SyscallError for a call of the last
- * frame that failed, as init would have while somebody attended.
+ * closed by its exec, or by its death; which of them it was, the page says. `opened` is called while the last frame is under way.
+ * Throws SyscallError for a call of it that failed, as init would have while somebody attended.
  */
-export function openGate(folder: string, state: ContainerState): void {
+export function openGate(folder: string, state: ContainerState, opened?: () => void): void {
   const { frame, calls } = state.last!;
   const fifo = openSync(`${folder}/gate`, constants.O_RDONLY | constants.O_NONBLOCK) as HostFd;
+  opened?.();
   const pidfd = openProcess(state);
   if (pidfd !== undefined) {
     waitForAny([fifo, pidfd]);

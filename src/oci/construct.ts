@@ -3,12 +3,14 @@ import { chmodSync, closeSync, existsSync, openSync, renameSync, writeFileSync }
 import { type LaunchOptions, launch, type RunningContainer } from '../core/container/launch.ts';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { syscall } from '../core/host/syscall.ts';
+import { socketPair } from '../core/host/wire.ts';
 import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { Plan } from '../core/plan/plan.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import { type ContainerState, destroyContainer, startTime } from '../lifecycle/lifecycle.ts';
 import { removeUnborn, StateFolder } from '../lifecycle/state.ts';
+import { notifies } from '../seccomp/rules.ts';
 import type { Bundle } from './config.ts';
 import { loadBundle } from './config.ts';
 import { type Globals, specVersion } from './globals.ts';
@@ -86,18 +88,27 @@ export async function launchPrepared(
 ): Promise<RunningContainer> {
   const state = lock.read();
   const hooks = spec.hooks && (await import('./hooks.ts'));
+  const { seccomp } = spec.linux ?? {};
+  const agents = notifies(seccomp) ? await import('./seccomp-agent.ts') : undefined;
+  agents?.expectAgent(seccomp!);
   let [hooked, launched] = [false, false];
+  let listener: LaunchOptions['listener'];
   const interlude = (moment: 'mounted' | 'ready') => {
     hooked = true;
-    if (moment === 'mounted') hooks!.runCreateHooks(spec, state);
-    else if (!waits) hooks!.runStartHooks(spec, state, plan.process);
+    if (moment === 'mounted') hooks?.runCreateHooks(spec, state);
+    else if (!waits) {
+      const connect = () => agents!.connectAgent(seccomp!, state, 'created');
+      hooks?.runStartHooks(spec, state, plan.process, connect);
+      if (agents) listener = connect();
+    }
   };
   const watch = observer(globals);
   const born = (pid: number) => {
     Object.assign(state, { pid, startTime: startTime(pid) });
     lock.write(state);
   };
-  const created = waits ? { created: makeGate(lock.path) } : {};
+  const outbox = waits && agents ? socketPair() : [];
+  const created = waits ? { created: { ...makeGate(lock.path), outbox } } : {};
   let filled: HostFd[] = [];
   try {
     let { mounts } = plan;
@@ -108,7 +119,8 @@ export async function launchPrepared(
         ...options,
         ...created,
         ...(watch ? { observer: watch } : {}),
-        ...(hooks ? { interlude } : {}),
+        ...(hooks || agents ? { interlude } : {}),
+        listener: (fd, hostPid) => listener!(fd, hostPid),
         born,
         explain: explainer(plan),
       },
@@ -119,10 +131,10 @@ export async function launchPrepared(
     return container;
   } catch (error) {
     if (launched) await destroyContainer(state); // nobody would know of it: the disk is full
-    if (hooked) hooks!.runPoststopHooks(spec, state, (message) => warn(globals, message));
+    if (hooked) hooks?.runPoststopHooks(spec, state, (message) => warn(globals, message));
     throw error;
   } finally {
-    for (const fd of filled) closeSync(fd);
+    for (const fd of [...filled, ...outbox]) closeSync(fd);
   }
 }
 

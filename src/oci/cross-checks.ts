@@ -4,6 +4,7 @@ import { planLimits } from '../core/plan/cgroup.ts';
 import { planMount } from '../core/plan/mounts.ts';
 import { planRlimits } from '../core/plan/rlimits.ts';
 import type { NamespaceType } from '../core/spec/types.ts';
+import { notifyFaults } from '../seccomp/rules.ts';
 import { planScheduling } from '../spec/scheduling.ts';
 import type { Spec } from '../spec/types.ts';
 import { type Fault, idFaults } from './id-checks.ts';
@@ -40,6 +41,7 @@ export function crossFaults(spec: Spec): Fault[] {
   }
   faults.push(...plannerFaults(() => planRlimits(spec.process?.rlimits ?? [])));
   faults.push(...plannerFaults(() => spec.process && planScheduling(spec.process, spec.linux?.personality, false)));
+  if (spec.linux?.seccomp) faults.push(...notifyFaults(spec.linux.seccomp));
   faults.push(...plannerFaults(() => planLimits(spec.linux?.resources ?? {})));
   return faults;
 }

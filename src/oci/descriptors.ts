@@ -58,26 +58,38 @@ export function consoleFor(terminal: boolean, leave: boolean, path: string | und
 
 /** Connected before anything is made: nobody there is an error at once. */
 function connectConsole(path: string): ConsoleSocket {
-  const socket = syscall('socket', [k.AF_UNIX, k.SOCK_STREAM | k.SOCK_CLOEXEC, 0]) as HostFd;
-  const name = Buffer.from(path);
-  if (name.length > 107) throw new ContainerError(`--console-socket ${path} is longer than the 107 bytes of unix(7)`);
-  const address = Buffer.alloc(110); // struct sockaddr_un { sa_family_t sun_family; char sun_path[108]; }
-  address.writeUInt16LE(k.AF_UNIX, 0);
-  name.copy(address, 2);
-  try {
-    syscall('connect', [socket, address, address.length]);
-  } catch (error) {
-    throw new ContainerError(`nobody listens at --console-socket ${path}`, { cause: error });
-  }
+  const socket = connectSocket(path, `--console-socket ${path}`);
   return {
     send(master) {
-      const text = Buffer.from('/dev/console');
-      const fds = Buffer.from(new Int32Array([master]).buffer);
-      const result = shim('tinyctr_send', [socket, text, text.length, fds, 1]);
-      if (result < 0)
-        throw new SyscallError({ syscall: 'sendmsg', call: `sendmsg(${path})`, errno: -result, side: 'host' });
+      sendDescriptor(socket, '/dev/console', master);
       closeSync(master);
       closeSync(socket);
     },
   };
+}
+
+/** A stream to whoever listens at `path`, owned by the caller. `name` is what the user knows it by. */
+export function connectSocket(path: string, name: string, specPointer?: string): HostFd {
+  const bytes = Buffer.from(path);
+  const at = { specPointer };
+  if (bytes.length > 107) throw new ContainerError(`${name} is longer than the 107 bytes of unix(7)`, at);
+  const socket = syscall('socket', [k.AF_UNIX, k.SOCK_STREAM | k.SOCK_CLOEXEC, 0]) as HostFd;
+  const address = Buffer.alloc(110); // struct sockaddr_un { sa_family_t sun_family; char sun_path[108]; }
+  address.writeUInt16LE(k.AF_UNIX, 0);
+  bytes.copy(address, 2);
+  try {
+    syscall('connect', [socket, address, address.length]);
+    return socket;
+  } catch (error) {
+    closeSync(socket);
+    throw new ContainerError(`nobody listens at ${name}`, { ...at, cause: error });
+  }
+}
+
+/** SCM_RIGHTS, unix(7): a copy of `fd` with `text`. */
+export function sendDescriptor(socket: HostFd, text: string, fd: HostFd): void {
+  const bytes = Buffer.from(text);
+  const fds = Buffer.from(new Int32Array([fd]).buffer);
+  const result = shim('tinyctr_send', [socket, bytes, bytes.length, fds, 1]);
+  if (result < 0) throw new SyscallError({ syscall: 'sendmsg', call: 'sendmsg()', errno: -result, side: 'host' });
 }

@@ -2,7 +2,7 @@
 import { closeSync, readFileSync, statSync } from 'node:fs';
 import { prefixed } from '../cli/errors.ts';
 import type { AttendedProcess } from '../core/container/attend.ts';
-import { type ExecTarget, exec } from '../core/container/exec.ts';
+import { type ExecOptions, type ExecTarget, exec } from '../core/container/exec.ts';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { destroy } from '../core/host/child.ts';
 import { syscall } from '../core/host/syscall.ts';
@@ -16,8 +16,9 @@ import { isTerminal, windowSize } from '../engine/terminal.ts';
 import { setBlocking } from '../engine/wait.ts';
 import { type ContainerState, isEnding, openProcess } from '../lifecycle/lifecycle.ts';
 import { compiledFilter } from '../seccomp/cache.ts';
+import { notifies } from '../seccomp/rules.ts';
 import { parseCpuList, planScheduling } from '../spec/scheduling.ts';
-import type { Spec } from '../spec/types.ts';
+import type { Seccomp, Spec } from '../spec/types.ts';
 import { type ConsoleSocket, consoleFor, preservedFds, writePidFile } from './descriptors.ts';
 import { type ProcessOptions, processOf } from './exec-process.ts';
 import type { Globals } from './globals.ts';
@@ -45,11 +46,18 @@ export async function execInContainer(
 ): Promise<number> {
   const preserved = preservedFds(request.preserveFds);
   const found = await enterable(globals.root, id, request.ignorePaused ?? false);
-  const { plan, initial } = planFor(globals, found, args, request);
+  const { plan, initial, seccomp } = planFor(globals, found, args, request);
   const console = consoleFor(plan.terminal !== undefined, request.detach ?? false, request.consoleSocket);
   const target = targetOf(found, request.cgroup);
+  const listener = seccomp && (await import('./seccomp-agent.ts')).connectAgent(seccomp, found.state, 'running');
   const start: Start = (stdio, outlives) =>
-    startProcess(globals, plan, found.state, target, { stdio, preserved, outlives, initial });
+    startProcess(globals, plan, found.state, target, {
+      stdio,
+      preserved,
+      outlives,
+      initial,
+      ...(listener && { listener }),
+    });
   try {
     return request.detach ? await leave(start, request, console) : await attendTo(start, request, plan);
   } finally {
@@ -76,9 +84,10 @@ async function enterable(root: string, id: string, ignorePaused: boolean): Promi
   }
 }
 
-/** `initial` is execCPUAffinity's. */
+/** `initial` is execCPUAffinity's; `seccomp` is there if it hands calls to an agent. */
 interface Planned {
   plan: ExecPlan;
+  seccomp: Seccomp | undefined;
   initial: string | undefined;
 }
 
@@ -86,7 +95,8 @@ function planFor(globals: Globals, { folder }: Found, args: readonly string[], r
   const spec = frozenSpec(folder);
   const permitted = isInUser(spec) ? allCapabilities : permittedCapabilities();
   const process = processOf(spec.process!, args, request, permitted, reporter(globals));
-  const filter = spec.linux?.seccomp && compiledFilter(spec.linux.seccomp, `${globals.root}/.seccomp`);
+  const { seccomp } = spec.linux ?? {};
+  const filter = seccomp && compiledFilter(seccomp, `${globals.root}/.seccomp`);
   const size = process.consoleSize;
   const scheduling = planScheduling(process, spec.linux?.personality, true);
   const labels = planLabels(process);
@@ -100,7 +110,7 @@ function planFor(globals: Globals, { folder }: Found, args: readonly string[], r
     },
     { permittedCapabilities: permitted },
   );
-  return { plan, initial: process.execCPUAffinity?.initial };
+  return { plan, seccomp: notifies(seccomp) ? seccomp : undefined, initial: process.execCPUAffinity?.initial };
 }
 
 function targetOf({ state, folder: place }: Found, below: string | undefined): ExecTarget {
@@ -134,10 +144,7 @@ async function startProcess(
   plan: ExecPlan,
   state: ContainerState,
   target: ExecTarget,
-  {
-    initial,
-    ...options
-  }: { stdio: Stdio; preserved: readonly HostFd[]; outlives: boolean; initial: string | undefined },
+  { initial, ...options }: Omit<ExecOptions, 'observer' | 'explain'> & { initial: string | undefined },
 ): Promise<AttendedProcess> {
   const explain = async (error: unknown, hostPid: number) =>
     (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);

@@ -21,6 +21,7 @@ import { type HostFd, Stage, type StageFd } from '../core/stage/stage.ts';
 import { type ContainerState, openProcess, waitForAny } from '../lifecycle/lifecycle.ts';
 import type { Hook, HookName, Spec } from '../spec/types.ts';
 import { specVersion } from './globals.ts';
+import type { ToAgent } from './seccomp-agent.ts';
 
 /** Where a hook runs. */
 interface Place {
@@ -28,6 +29,8 @@ interface Place {
   container?: ContainerState;
   /** With the identity, the limits and the filter of the container's program, in its working directory. */
   as?: ProcessPlan;
+  /** Who answers for that filter, if it has a listener. */
+  agent?: () => ToAgent;
   /** Else the working directory, as seen there. */
   cwd: string;
   /** Of hooks that bring none. */
@@ -52,9 +55,9 @@ export function runCreateHooks(spec: Spec, state: ContainerState): void {
 }
 
 /** Just before the program is executed; the path is the container's. */
-export function runStartHooks(spec: Spec, state: ContainerState, as: ProcessPlan): void {
+export function runStartHooks(spec: Spec, state: ContainerState, as: ProcessPlan, agent: () => ToAgent): void {
   const inside = { ...describe(state, 'created'), pid: pidInside(state.pid) };
-  runHooks(spec, 'startContainer', inside, { container: state, as, cwd: as.cwd, env: as.env });
+  runHooks(spec, 'startContainer', inside, { container: state, as, agent, cwd: as.cwd, env: as.env });
 }
 
 /** The program runs. */
@@ -128,6 +131,7 @@ function executeHook(hook: Hook, place: Place, stdio: Stdio, failure: (what: str
   const target = place.container && findTarget(place.container);
   const spawned = spawn(place, stdio, target);
   const stage = new Stage(spawned.wire);
+  stage.listener = (fd) => place.agent!()(fd, spawned.hostPid);
   const argv = hook.args?.length ? hook.args : [hook.path];
   const envp = hook.env ?? place.env;
   try {

@@ -3,7 +3,8 @@ import { rmSync } from 'node:fs';
 import { errnoText } from '../core/kernel/errno.ts';
 import { ContainerError, SyscallError } from '../core/kernel/error.ts';
 import { type ContainerState, killProcess, openGate, type Status } from '../lifecycle/lifecycle.ts';
-import type { Spec } from '../spec/types.ts';
+import { notifies } from '../seccomp/rules.ts';
+import type { Seccomp, Spec } from '../spec/types.ts';
 import type { Globals } from './globals.ts';
 import { frozenSpec, lockContainer } from './state.ts';
 
@@ -13,26 +14,49 @@ export async function startContainer({ root }: Globals, id: string): Promise<voi
   try {
     if (status !== 'created') throw wrongState(status);
     const spec = frozenSpec(folder);
-    if (spec.hooks) await startWithHooks(root, folder, state, spec);
-    else openGate(folder, state);
+    const { seccomp } = spec.linux ?? {};
+    const open = notifies(seccomp) ? await gateWithAgent(folder, state, seccomp) : () => openGate(folder, state);
+    if (spec.hooks) await startWithHooks(root, state, spec, open);
+    else open();
     rmSync(`${folder}/gate`);
   } catch (error) {
-    throw explained(error);
+    throw await explained(error);
   } finally {
     lock.release();
   }
 }
 
+/** The listener of the filter goes to the agent while the last frame is under way. Nobody there is an error before it has begun. */
+async function gateWithAgent(folder: string, state: ContainerState, seccomp: Seccomp): Promise<() => void> {
+  const { connectAgent, expectAgent, fetchOutbox, forwardListener } = await import('./seccomp-agent.ts');
+  expectAgent(seccomp);
+  const outbox = fetchOutbox(state);
+  return () => {
+    const send = connectAgent(seccomp, state, 'created');
+    openGate(folder, state, () => {
+      try {
+        forwardListener(outbox, state.pid, send);
+      } catch (error) {
+        killProcess(state); // its program runs, and nobody answers it
+        throw error;
+      }
+    });
+  };
+}
+
 /** runtime.md, steps 7 and 9: a hook that fails ends the container. */
-async function startWithHooks(root: string, folder: string, state: ContainerState, spec: Spec): Promise<void> {
+async function startWithHooks(root: string, state: ContainerState, spec: Spec, open: () => void): Promise<void> {
   const hooks = await import('./hooks.ts');
   try {
     if (spec.hooks?.startContainer) {
       const { permittedCapabilities, planBundle } = await import('./plan.ts');
       const bundle = { path: state.bundle, spec, rootfs: state.rootfs };
-      hooks.runStartHooks(spec, state, planBundle(bundle, state.id, root, permittedCapabilities()).process);
+      const { process } = planBundle(bundle, state.id, root, permittedCapabilities());
+      const { seccomp } = spec.linux ?? {};
+      const agents = await import('./seccomp-agent.ts');
+      hooks.runStartHooks(spec, state, process, () => agents.connectAgent(seccomp!, state, 'created'));
     }
-    openGate(folder, state);
+    open();
     hooks.runPoststartHooks(spec, state);
   } catch (error) {
     killProcess(state);
@@ -46,8 +70,10 @@ function wrongState(status: Status): ContainerError {
   return new ContainerError(`cannot start a container in the ${status} state`);
 }
 
-function explained(error: unknown): unknown {
-  if (!(error instanceof SyscallError) || error.facts.syscall !== 'execve') return error;
+async function explained(error: unknown): Promise<unknown> {
+  if (!(error instanceof SyscallError) || error.facts.side !== 'stage') return error;
+  if (error.facts.syscall === 'sendmsg') return (await import('../explain/failure.ts')).explainListener(error);
+  if (error.facts.syscall !== 'execve') return error;
   const path = /^execve\(("(?:[^"\\]|\\.)*")/.exec(error.facts.call)?.[1] ?? 'the command';
   return new ContainerError(`exec: ${path}: ${errnoText(error.facts.errno)}`, {
     cause: error,

@@ -36,14 +36,14 @@ export function compiledFilter(seccomp: Seccomp, cacheFolder: string | undefined
   const identity = filterIdentity(seccomp);
   const path = `${cacheFolder}/${shortDigest(identity)}.bpf`;
   const cached = readFilter(path, identity);
-  if (cached && isPrivateFolder(cacheFolder)) return { ...cached, loadFlags: seccompLoadFlags(seccomp.flags) };
+  if (cached && isPrivateFolder(cacheFolder)) return { ...cached, loadFlags: seccompLoadFlags(seccomp) };
   const filter = compileFilter(seccomp);
   if (makeFolder(cacheFolder)) writeFilter(path, identity, filter);
   return filter;
 }
 
-/** Everything a compiled program depends on. One line. */
-function filterIdentity(seccomp: Seccomp): string {
+/** Everything a compiled program depends on, which the agent's address is not. One line. */
+function filterIdentity({ listenerPath: _path, listenerMetadata: _metadata, ...seccomp }: Seccomp): string {
   const exact = (_key: string, value: unknown) => (typeof value === 'bigint' ? { bigint: String(value) } : value);
   return JSON.stringify([FORMAT, process.arch, libseccompIdentity(), seccomp], exact);
 }

@@ -44,7 +44,7 @@ const MANY_RULES = 32;
 export function compileFilter(seccomp: Seccomp): CompiledFilter {
   const { defaultErrnoRet, architectures = [], syscalls = [] } = seccomp;
   const defaultAction = parseAction(seccomp.defaultAction, defaultErrnoRet, '/defaultAction', '/defaultErrnoRet');
-  const loadFlags = seccompLoadFlags(seccomp.flags);
+  const loadFlags = seccompLoadFlags(seccomp);
   const rules = syscalls.flatMap((entry, index) => parseRules(entry, `/syscalls/${index}`));
   openLibseccomp();
   const context = callC(LIBRARY, 'seccomp_init', [defaultAction]);

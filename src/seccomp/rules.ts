@@ -4,11 +4,12 @@
  */
 import {
   SECCOMP_FILTER_FLAG_LOG,
+  SECCOMP_FILTER_FLAG_NEW_LISTENER,
   SECCOMP_FILTER_FLAG_SPEC_ALLOW,
   SECCOMP_FILTER_FLAG_TSYNC,
 } from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
-import type { SeccompArg, SeccompSyscall } from '../spec/types.ts';
+import type { Seccomp, SeccompArg, SeccompSyscall } from '../spec/types.ts';
 
 /** SECCOMP_RET_* of linux/seccomp.h by their names in OCI. SCMP_ACT_KILL is the thread, as libseccomp has it. */
 export const seccompActions: Readonly<Record<string, number>> = {
@@ -20,6 +21,7 @@ export const seccompActions: Readonly<Record<string, number>> = {
   SCMP_ACT_TRAP: 0x00030000,
   SCMP_ACT_TRACE: 0x7ff00000,
   SCMP_ACT_LOG: 0x7ffc0000,
+  SCMP_ACT_NOTIFY: 0x7fc00000,
 };
 
 /** enum scmp_compare */
@@ -37,7 +39,9 @@ export const seccompFlags: Readonly<Record<string, number>> = {
   SECCOMP_FILTER_FLAG_TSYNC,
   SECCOMP_FILTER_FLAG_LOG,
   SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: 0x20,
 };
+const SECCOMP_FILTER_FLAG_TSYNC_ESRCH = 0x10;
 
 /** Source: config-linux.md, architectures. */
 export const architectureNames: readonly string[] = [
@@ -60,6 +64,8 @@ export const architectureNames: readonly string[] = [
 
 /** sizeof(struct scmp_arg_cmp) */
 export const SCMP_ARG_CMP_BYTES = 24;
+/** What the stage sends the listener by. */
+const HANDS_ON = 'sendmsg';
 const EPERM = 1;
 const ENOSYS = 38;
 
@@ -71,9 +77,39 @@ export interface Rule {
   conditions: Buffer;
 }
 
-/** The flags argument of seccomp(2) for the names in `linux.seccomp.flags`. */
-export function seccompLoadFlags(flags: readonly string[] = []): number {
-  return flags.reduce((bits, flag, index) => bits | lookUp(seccompFlags, flag, `/flags/${index}`), 0);
+/** Whether a rule hands calls to an agent. */
+export function notifies(seccomp: Seccomp | undefined): seccomp is Seccomp {
+  return (seccomp?.syscalls ?? []).some(({ action }) => action === 'SCMP_ACT_NOTIFY');
+}
+
+/** The flags argument of seccomp(2): the names in `linux.seccomp.flags`, and what goes with a listener, or not without one. */
+export function seccompLoadFlags(seccomp: Seccomp): number {
+  const given = (seccomp.flags ?? []).reduce((bits, flag, i) => bits | lookUp(seccompFlags, flag, `/flags/${i}`), 0);
+  // EINVAL otherwise; how to wait for an agent means nothing without one.
+  if (!notifies(seccomp)) return given & ~seccompFlags.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV!;
+  const synced = given & SECCOMP_FILTER_FLAG_TSYNC ? SECCOMP_FILTER_FLAG_TSYNC_ESRCH : 0;
+  return given | SECCOMP_FILTER_FLAG_NEW_LISTENER | synced;
+}
+
+/**
+ * What no agent could make good: a rule that nobody answers, and calls that the container's process makes on the way to its
+ * program before the agent has the listener. Source: config-linux.md, Seccomp; seccomp_unotify(2).
+ */
+export function notifyFaults(seccomp: Seccomp): { pointer: string; problem: string }[] {
+  const { defaultAction, syscalls = [], listenerPath, listenerMetadata } = seccomp;
+  const faults: [pointer: string, problem: string][] = [];
+  if (defaultAction === 'SCMP_ACT_NOTIFY')
+    faults.push(['/defaultAction', 'is SCMP_ACT_NOTIFY: the call that hands the listener on would wait for itself']);
+  for (const [i, { action, names }] of syscalls.entries())
+    if (action === 'SCMP_ACT_NOTIFY' && names.includes(HANDS_ON))
+      faults.push([
+        `/syscalls/${i}/names/${names.indexOf(HANDS_ON)}`,
+        `is ${HANDS_ON} with SCMP_ACT_NOTIFY: by that call the listener is handed on, so nobody could answer it`,
+      ]);
+  if (notifies(seccomp) && !listenerPath)
+    faults.push(['/listenerPath', 'is missing: SCMP_ACT_NOTIFY needs the socket of an agent that answers']);
+  if (listenerMetadata && !listenerPath) faults.push(['/listenerMetadata', 'is for the agent at listenerPath: none']);
+  return faults.map(([pointer, problem]) => ({ pointer: `/linux/seccomp${pointer}`, problem }));
 }
 
 /** Whether a system call newer than the profile would be refused, and not with ENOSYS already. */
@@ -100,8 +136,6 @@ function withData(action: string, data: number): number {
 
 /** `at` points at the action, `errnoAt` at the errno that goes with it. EPERM unless said otherwise, as runc and crun do. */
 export function parseAction(action: string, errnoRet: number | undefined, at: string, errnoAt: string): number {
-  if (action === 'SCMP_ACT_NOTIFY')
-    throw fault(at, 'is SCMP_ACT_NOTIFY: passing calls to a seccomp agent is not there yet');
   lookUp(seccompActions, action, at);
   const largest = { SCMP_ACT_ERRNO: 4095, SCMP_ACT_TRACE: 0xffff }[action];
   if (largest === undefined) {

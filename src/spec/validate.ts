@@ -223,7 +223,7 @@ const resources = object({
 const seccomp = object(
   {
     ...{ defaultAction: text, defaultErrnoRet: uint64, architectures: list(text), flags: list(text) },
-    ...{ listenerPath: later, listenerMetadata: later },
+    ...{ listenerPath: optional(absolute), listenerMetadata: text },
     syscalls: list(
       object(
         {

@@ -21,6 +21,8 @@ interface Attention {
   observer?: Observer | undefined;
   /** Called with its pid before anything can go wrong. */
   born?: ((hostPid: number) => void) | undefined;
+  /** Takes over the listener of the seccomp filter, if that has one. */
+  listener?: ((fd: HostFd, hostPid: number) => void) | undefined;
   /** Says better why it failed, while the stage still stands. */
   explain?: ((error: unknown, hostPid: number) => Promise<unknown>) | undefined;
 }
@@ -28,11 +30,12 @@ interface Attention {
 /** Carries out `sequence`, in which a child of the stage's may take its place (`forked`), which ends in execve. When it throws, the process is killed and reaped, and no descriptor is left. */
 export async function attend(
   { hostPid, pidfd, wire }: SpawnedStage,
-  { observer, born, explain }: Attention,
+  { observer, born, listener, explain }: Attention,
   sequence: (stage: Stage, ready: Ready, forked: (childPid: number) => void) => void,
 ): Promise<AttendedProcess> {
   const stage = new Stage(wire);
   stage.observer = observer;
+  stage.listener = (fd) => listener?.(fd, hostPid);
   let terminal: HostFd | undefined;
   try {
     born?.(hostPid);

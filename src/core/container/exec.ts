@@ -30,6 +30,8 @@ export interface ExecOptions {
   observer?: Observer | undefined;
   /** Become 3 and up; borrowed. */
   preserved?: readonly HostFd[];
+  /** Takes over the listener of the seccomp filter, if that has one. */
+  listener?: (fd: HostFd, hostPid: number) => void;
   /** It goes on when this process ends. */
   outlives?: boolean;
   /** Says better why it failed, while the half-made process still stands. */

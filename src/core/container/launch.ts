@@ -27,6 +27,8 @@ export interface LaunchOptions {
   born?: (hostPid: number) => void;
   /** Called while the stage waits, for hooks: all is mounted and the root still the host's, or only the last frame is left. */
   interlude?: (moment: 'mounted' | 'ready') => void;
+  /** Takes over the listener of the seccomp filter, if that has one and the container starts at once. */
+  listener?: (fd: HostFd, hostPid: number) => void;
   /** Says better why it failed, while the half-built container still stands; hostPid is 0 if there is none. */
   explain?: (error: unknown, hostPid: number) => Promise<unknown>;
 }
@@ -34,6 +36,8 @@ export interface LaunchOptions {
 export interface Created {
   /** O_PATH descriptor of the FIFO that start opens; borrowed. */
   gate: HostFd;
+  /** Both ends of a socket, if the seccomp filter has a listener: the stage keeps them for who starts the container; borrowed. */
+  outbox: readonly HostFd[];
   /** A file of 4096 bytes, in which the stage notes what it does; taken over. */
   page: HostFd;
 }
@@ -89,6 +93,7 @@ async function start(
         preserved: options.preserved ?? [],
         init,
         gate: created?.gate,
+        outbox: created?.outbox ?? [],
       };
       const { interlude } = options;
       const last: Ready = (master) => {

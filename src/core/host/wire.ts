@@ -12,7 +12,7 @@ import {
   type StagePage,
   sizes,
 } from '../stage/protocol.ts';
-import { type HostFd, StageGone, type Wire } from '../stage/stage.ts';
+import { type Answer, type HostFd, StageGone, type Wire } from '../stage/stage.ts';
 import { failed, rawSyscall, shim, syscall } from './syscall.ts';
 
 export class SocketWire implements Wire {
@@ -43,12 +43,12 @@ export class SocketWire implements Wire {
       throw failed('sendmsg', [this.socket, frame], -result);
   }
 
-  exchange(frame: Buffer, descriptors: readonly HostFd[]): { reply: Buffer; received: HostFd[] } | undefined {
+  exchange(frame: Buffer, descriptors: readonly HostFd[], arrived?: (fd: HostFd) => void): Answer | undefined {
     this.send(frame, descriptors);
-    return this.receiveReply();
+    return this.receiveReply(arrived);
   }
 
-  private receiveReply(): { reply: Buffer; received: HostFd[] } | undefined {
+  private receiveReply(arrived?: (fd: HostFd) => void): Answer | undefined {
     const received: HostFd[] = [];
     const fds = new Int32Array(MAX_DESCRIPTORS);
     const count = new Int32Array(1);
@@ -57,7 +57,7 @@ export class SocketWire implements Wire {
       const length = shim('tinyctr_receive', [socket, packet, packet.length, fds, MAX_DESCRIPTORS, count]);
       if (length === 0 || length === -104 /* ECONNRESET: it left a packet unread */) return undefined;
       if (length < 0) throw failed('recvmsg', [socket], -length);
-      for (const fd of fds.subarray(0, count[0])) received.push(fd as HostFd);
+      for (const fd of fds.subarray(0, count[0])) arrived ? arrived(fd as HostFd) : received.push(fd as HostFd);
       // A packet of one byte only carries a descriptor; the reply comes after it.
       if (length >= sizes.reply && dataView(packet).getUint32(0, true) === PROTOCOL_MAGIC)
         return { reply: Buffer.from(packet.subarray(0, length)), received };

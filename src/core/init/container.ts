@@ -30,6 +30,8 @@ export interface InitDescriptors {
   preserved?: readonly HostFd[];
   /** O_PATH descriptor of the FIFO that the container waits at for its start; without it, it starts at once. */
   gate?: HostFd | undefined;
+  /** Both ends of a socket for the filter's listener, if there is a gate and the filter has one. */
+  outbox?: readonly HostFd[];
   /** The container's process is a child of the stage's, with this pid. */
   forked?: (hostPid: number) => void;
 }
@@ -56,6 +58,7 @@ export function initContainer(
   const fds = stage.receive_fds(descriptors.namespaces);
   const [init] = stage.receive_fds(descriptors.init === undefined ? [] : [descriptors.init]);
   const [fifo] = stage.receive_fds(descriptors.gate === undefined ? [] : [descriptors.gate]);
+  const outbox = stage.receive_fds(descriptors.outbox ?? []);
   const preserved = stage.receive_fds(descriptors.preserved ?? []);
 
   stage.step({
@@ -86,6 +89,7 @@ export function initContainer(
     : { root: mountedRoot };
   const gate = fifo && {
     fifo,
+    outbox,
     descriptors: stage.openat2(k.AT_FDCWD, '/proc/self/fd', k.O_PATH | k.O_DIRECTORY, 0),
   };
 

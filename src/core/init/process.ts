@@ -33,6 +33,8 @@ export interface Gate {
   fifo: StageFd;
   /** /proc/self/fd of the host's procfs: the container's own /proc is the image's business. */
   descriptors: StageFd;
+  /** Both ends of a socket, if the filter has a listener: it is sent to the second, which who starts the container has fetched. */
+  outbox: readonly StageFd[];
 }
 
 export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => void): void {
@@ -56,6 +58,8 @@ export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => vo
   });
   if (preserved.length > 0) stage.place_fds(preserved);
 
+  const listens = plan.seccomp && plan.seccomp.flags & k.SECCOMP_FILTER_FLAG_NEW_LISTENER;
+  const reserved = listens ? stage.reserve_fd() : undefined;
   ready();
   if (gate) waitAtGate(stage, gate);
   else stage.hold();
@@ -107,7 +111,9 @@ export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => vo
     // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, which the change of user has taken out of the effective set.
     if (!plan.noNewPrivileges)
       stage.capset({ effective: admin, permitted: permitted | effective | inheritable | admin, inheritable: 0n });
-    stage.seccomp_set_mode_filter(plan.seccomp.program, plan.seccomp.flags);
+    const { program, flags } = plan.seccomp;
+    if (reserved) stage.seccomp_new_listener(program, flags, reserved, gate?.outbox[0]);
+    else stage.seccomp_set_mode_filter(program, flags);
   };
   const capabilities = () => {
     stage.step({
@@ -165,7 +171,7 @@ function waitAtGate(stage: Stage, gate: Gate): void {
     see: ['fifo(7)', 'PR_SET_PDEATHSIG(2const)', 'runtime.md: Lifecycle'],
   });
   stage.set_pdeathsig(0);
-  stage.hold(false);
+  stage.hold(false, gate.outbox[1]);
   stage.openat2(gate.descriptors, String(gate.fifo.number), k.O_WRONLY, 0);
 }
 

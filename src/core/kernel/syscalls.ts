@@ -24,6 +24,7 @@ const numbers = {
   // processes
   ...{ execve: [59, 221], execveat: [322, 281], exit_group: [231, 94], getpid: [39, 172], kill: [62, 129] },
   ...{ wait4: [61, 260], waitid: [247, 95], pidfd_open: [434, 434], pidfd_send_signal: [424, 424] },
+  ...{ pidfd_getfd: [438, 438] },
   ...{ ppoll: [271, 73], prctl: [157, 167], prlimit64: [302, 261], setsid: [112, 157] },
   // who they are and what they may
   ...{ setresuid: [117, 147], setresgid: [119, 149], setgroups: [116, 159], capset: [126, 91] },

@@ -48,10 +48,13 @@ export interface Step {
   explain?: (error: SyscallError) => Error | undefined;
 }
 
+/** `received`: descriptors that the stage sent before its reply. */
+export type Answer = { reply: Buffer; received: HostFd[] };
+
 /** The way to the stage and back; src/core/host/wire.ts is the real one. */
 export interface Wire {
-  /** Sends a frame and waits for its reply; descriptors the stage sent before it are `received`. Undefined when the stage is gone. */
-  exchange(frame: Buffer, descriptors: readonly HostFd[]): { reply: Buffer; received: HostFd[] } | undefined;
+  /** Sends a frame and waits for its reply; undefined when the stage is gone. `arrived` is told at once of a descriptor that comes before it. */
+  exchange(frame: Buffer, descriptors: readonly HostFd[], arrived?: (fd: HostFd) => void): Answer | undefined;
   /** What the stage was doing when it could last say so. */
   page(): StagePage;
   /** Leads to a child of the stage's from now on: `fork` is given the child's end of a new way, and returns its pid, as this does. */
@@ -75,6 +78,8 @@ export type Observer = ((event: {
 export interface LastFrame {
   frame: number;
   calls: readonly string[];
+  /** The stage's number of the socket at which the listener of its seccomp filter will arrive: to be fetched before the gate opens. */
+  listener?: number | undefined;
 }
 
 type StageArg = Arg | StageFd;
@@ -119,6 +124,8 @@ export class Stage {
   /** Descriptors that the stage sent by send_fd, in order. */
   readonly received: HostFd[] = [];
   observer: Observer | undefined;
+  /** Is given the listener of the last frame's seccomp filter while that frame is under way; the program may wait for an answer already. */
+  listener: ((fd: HostFd) => void) | undefined;
   /** Set once the last frame is on its way unattended. */
   last: LastFrame | undefined;
   private frames = 0;
@@ -128,6 +135,7 @@ export class Stage {
   private current: Step = noStep;
   private held = false;
   private attended = true;
+  private outbox: StageFd | undefined;
 
   constructor(wire: Wire) {
     this.wire = wire;
@@ -144,12 +152,14 @@ export class Stage {
 
   /**
    * From here on everything waits for execve: after a seccomp filter is on, the stage may not be able to answer.
-   * Unattended, execve only sends the frame; what becomes of it, the shared page tells whoever looks later.
+   * Unattended, execve only sends the frame; what becomes of it, the shared page tells whoever looks later, and what
+   * it sends is found at `outbox`, a socket of the stage's.
    */
-  hold(attended = true): void {
+  hold(attended = true, outbox?: StageFd): void {
     this.flush();
     this.held = true;
     this.attended = attended;
+    this.outbox = outbox;
   }
 
   // --- the queue
@@ -236,9 +246,9 @@ export class Stage {
     );
   }
 
-  private exchange(calls: readonly QueuedCall[], descriptors: readonly HostFd[]) {
+  private exchange(calls: readonly QueuedCall[], descriptors: readonly HostFd[], arrived?: (fd: HostFd) => void) {
     const frame = this.encode(calls, descriptors.length);
-    const answer = this.wire.exchange(frame.bytes, descriptors);
+    const answer = this.wire.exchange(frame.bytes, descriptors, arrived);
     if (!answer) return { outs: frame.outs, reply: undefined };
     this.received.push(...answer.received);
     const reply = decodeReply(answer.reply);
@@ -500,14 +510,19 @@ export class Stage {
   /** ssize_t sendmsg(int sockfd, const struct msghdr *msg, 0) with SCM_RIGHTS; sendmsg(2), unix(7). A copy goes to `received` on the host. */
   send_fd(fd: StageFd): HostFd {
     if (!this.exists(fd)) throw new Error('there is no descriptor to send');
-    const control = structs.descriptorMessage(k.SOL_SOCKET, k.SCM_RIGHTS, fd.number!);
+    this.postFd(fd.number!, this.socket);
+    if (!this.alone) this.flush();
+    return this.received.at(-1)!;
+  }
+
+  private postFd(number: number, socket: StageFd): void {
+    const control = structs.descriptorMessage(k.SOL_SOCKET, k.SCM_RIGHTS, number);
     const iov = { struct: structs.iovec(1), pointers: [{ at: 0, to: new Uint8Array(1) }] };
     const pointers = [
       { at: 16, to: iov },
       { at: 32, to: control },
     ];
-    this.call('sendmsg', [this.socket, { struct: structs.msghdr(1, control.length), pointers }, 0]);
-    return this.received.at(-1)!;
+    this.post('sendmsg', [socket, { struct: structs.msghdr(1, control.length), pointers }, 0]);
   }
 
   /**
@@ -660,6 +675,21 @@ export class Stage {
     this.post('seccomp', [k.SECCOMP_SET_MODE_FILTER, flags, fprog]);
   }
 
+  /** fcntl(F_DUPFD_CLOEXEC) of any descriptor: takes the lowest number that is free. */
+  reserve_fd(): StageFd {
+    return this.open('fcntl', [this.socket, k.F_DUPFD_CLOEXEC, 0]);
+  }
+
+  /**
+   * The same with SECCOMP_FILTER_FLAG_NEW_LISTENER. The listener gets the number that `reserved` had all along, so that the one
+   * call by which it goes to the host (sendmsg(2), SCM_RIGHTS) can be written down before. Close-on-exec. EBUSY: there is one already.
+   */
+  seccomp_new_listener(program: Uint8Array, flags: number, reserved: StageFd, outbox = this.socket): void {
+    this.close(reserved);
+    this.seccomp_set_mode_filter(program, flags);
+    this.postFd(reserved.number!, outbox);
+  }
+
   /** int close_range(unsigned int first, ~0U, CLOSE_RANGE_CLOEXEC); close_range(2). */
   close_range_cloexec(first: number): void {
     this.post('close_range', [first, 0xffffffff, k.CLOSE_RANGE_CLOEXEC]);
@@ -696,11 +726,12 @@ export class Stage {
     this.held = false;
     if (!this.attended) {
       this.wire.send(this.encode(calls, 0).bytes, []);
-      this.last = { frame: this.frames, calls: calls.map(({ name, args }) => formatCall(name, args.map(plainArg))) };
+      const texts = calls.map(({ name, args }) => formatCall(name, args.map(plainArg)));
+      this.last = { frame: this.frames, calls: texts, listener: this.outbox?.number };
       return;
     }
     const started = this.observer ? performance.now() : 0;
-    const { reply } = this.exchange(calls, []);
+    const { reply } = this.exchange(calls, [], this.listener);
     if (reply) {
       this.report(calls, reply.results, started);
       throw this.failure(calls[reply.results.length - 1]!, reply.results.at(-1)!);

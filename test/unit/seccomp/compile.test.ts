@@ -185,7 +185,7 @@ describe('what libseccomp does not know', () => {
 
 describe('flags', () => {
   test('become those of seccomp(2)', () => {
-    expect(seccompLoadFlags()).toBe(0);
+    expect(seccompLoadFlags({ defaultAction: 'SCMP_ACT_ALLOW' })).toBe(0);
     expect(
       compileFilter({
         defaultAction: 'SCMP_ACT_ALLOW',
@@ -194,18 +194,23 @@ describe('flags', () => {
     ).toBe(7);
   });
 
-  test('that are not there yet are refused', () => {
-    expect(
-      errorOf({ defaultAction: 'SCMP_ACT_ALLOW', flags: ['SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV'] }).message,
-    ).toBe(
-      '/linux/seccomp/flags/0 is "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"; allowed are SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_FILTER_FLAG_LOG, SECCOMP_FILTER_FLAG_SPEC_ALLOW',
+  test('NEW_LISTENER with a rule for an agent alone, and what goes with it or not without it', () => {
+    const flags = ['SECCOMP_FILTER_FLAG_TSYNC', 'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV'];
+    const syscalls = [{ names: ['mkdir'], action: 'SCMP_ACT_NOTIFY' }];
+    expect(seccompLoadFlags({ defaultAction: 'SCMP_ACT_ALLOW', flags, syscalls })).toBe(1 | 8 | 0x10 | 0x20);
+    expect(seccompLoadFlags({ defaultAction: 'SCMP_ACT_ALLOW', flags })).toBe(1);
+  });
+
+  test('that are unknown are refused', () => {
+    expect(errorOf({ defaultAction: 'SCMP_ACT_ALLOW', flags: ['SECCOMP_FILTER_FLAG_NEW_LISTENER'] }).message).toBe(
+      '/linux/seccomp/flags/0 is "SECCOMP_FILTER_FLAG_NEW_LISTENER"; allowed are SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_FILTER_FLAG_LOG, SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV',
     );
   });
 });
 
 describe('errors', () => {
   const allowedActions =
-    'SCMP_ACT_ALLOW, SCMP_ACT_ERRNO, SCMP_ACT_KILL, SCMP_ACT_KILL_THREAD, SCMP_ACT_KILL_PROCESS, SCMP_ACT_TRAP, SCMP_ACT_TRACE, SCMP_ACT_LOG';
+    'SCMP_ACT_ALLOW, SCMP_ACT_ERRNO, SCMP_ACT_KILL, SCMP_ACT_KILL_THREAD, SCMP_ACT_KILL_PROCESS, SCMP_ACT_TRAP, SCMP_ACT_TRACE, SCMP_ACT_LOG, SCMP_ACT_NOTIFY';
   const arg = { index: 0, value: 1, op: 'SCMP_CMP_EQ' };
 
   test.each([
@@ -214,11 +219,6 @@ describe('errors', () => {
     [{ defaultAction: 'SCMP_ACT_ERRNO', defaultErrnoRet: 4096 }, '/defaultErrnoRet', 'is 4096; allowed are 0 to 4095'],
     [{ defaultAction: 'SCMP_ACT_ERRNO', defaultErrnoRet: 1.5 }, '/defaultErrnoRet', 'is 1.5; allowed are 0 to 4095'],
     [{ defaultErrnoRet: 1 }, '/defaultErrnoRet', 'is 1, but SCMP_ACT_ALLOW returns no errno'],
-    [
-      { syscalls: [rule(['read'], 'NOTIFY')] },
-      '/syscalls/0/action',
-      'is SCMP_ACT_NOTIFY: passing calls to a seccomp agent is not there yet',
-    ],
     [{ syscalls: [rule(['read'], 'NO')] }, '/syscalls/0/action', `is "SCMP_ACT_NO"; allowed are ${allowedActions}`],
     [
       { syscalls: [rule(['read'], 'KILL'), rule(['write'], 'TRAP', { errnoRet: 5 })] },
