@@ -67,6 +67,14 @@ function verbOf(args: readonly string[]): string | undefined {
   return undefined;
 }
 
+/** `help VERB` as `VERB --help`: each verb's options are in its own file. */
+function withoutHelp(args: readonly string[]): readonly string[] {
+  const at = args.findIndex((word) => word === verbOf(args));
+  const [first, verb] = args.slice(at);
+  if (at < 0 || (first !== 'help' && first !== 'h')) return args;
+  return [...args.slice(0, at), ...(verb === undefined ? [] : [verb]), '--help'];
+}
+
 /** `--trace` has a value only behind `=`: commander would take the container's name for it. */
 function traceAlone(args: readonly string[], program: Command): string[] {
   const command = program.commands[0];
@@ -88,7 +96,8 @@ function globalsOf(program: Command): Globals {
   return { ...globals, root: resolve(globals.root) };
 }
 
-async function main(args: string[]): Promise<void> {
+async function main(given: string[]): Promise<void> {
+  const args = withoutHelp(given);
   const program = makeProgram();
   const globals = () => globalsOf(program);
   const verb = verbOf(args) ?? '';

@@ -1,7 +1,9 @@
-/** tinyctr-oci ps [-f table|json] ID */
+/** tinyctr-oci ps [-f table|json] ID [OPTION…], options of ps(1) */
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { cgroupRoot } from '../../core/host/cgroup.ts';
+import { ContainerError } from '../../core/kernel/error.ts';
 import type { Globals } from '../globals.ts';
 import { processesIn } from '../kill.ts';
 import { findContainer } from '../state.ts';
@@ -11,12 +13,27 @@ export function define(program: Command, globals: () => Globals): void {
     .command('ps')
     .description('List the processes of a container, by their pids on the host.')
     .argument('<container-id>')
+    .argument('[ps-options...]', 'of ps(1), which fills the table then, such as -o pid,rss')
+    .passThroughOptions()
     .addOption(new Option('-f, --format <format>').choices(['table', 'json']).default('table'))
-    .action((id: string, options: { format: 'table' | 'json' }) => {
+    .action((id: string, psOptions: string[], options: { format: 'table' | 'json' }) => {
       const pids = processesIn(cgroupRoot() + findContainer(globals().root, id).state.cgroup);
       if (options.format === 'json') process.stdout.write(`${JSON.stringify(pids)}\n`);
+      else if (psOptions.length > 0) process.stdout.write(tableOfPs(psOptions, pids));
       else process.stdout.write(['UID        PID        PPID       CMD', ...pids.flatMap(row)].join('\n').concat('\n'));
     });
+}
+
+/** The host's ps tells of all processes: the lines whose column PID has one of these pids. @throws ContainerError */
+function tableOfPs(options: readonly string[], pids: readonly number[]): string {
+  const env = { ...process.env, PATH: process.env.PATH ?? '/usr/bin:/bin' };
+  const { status, stdout, stderr, error } = spawnSync('ps', options, { encoding: 'utf8', env });
+  if (error || status !== 0) throw new ContainerError(`ps ${options.join(' ')}: ${error?.message ?? stderr.trim()}`);
+  const [heading = '', ...lines] = stdout.trimEnd().split('\n');
+  const column = heading.trim().split(/\s+/).indexOf('PID');
+  if (column < 0) throw new ContainerError(`ps ${options.join(' ')} has no column PID, by which processes are known`);
+  const ours = lines.filter((line) => pids.includes(Number(line.trim().split(/\s+/)[column])));
+  return [heading, ...ours].join('\n').concat('\n');
 }
 
 /** Source: proc_pid_status(5), proc_pid_cmdline(5). */
