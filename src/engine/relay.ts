@@ -4,11 +4,16 @@
  */
 import { readSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { ReadStream } from 'node:tty';
 import type { HostFd } from '../core/stage/stage.ts';
 import { makeRaw, setWindowSize, windowSize } from './terminal.ts';
 import { type FirstProcess, ThirdCtrlC } from './third-ctrl-c.ts';
 import { setBlocking } from './wait.ts';
+
+/** To Bun a pipe is no socket, and node:fs's reads hold each other up; it has files of its own. Its ReadStream can't be written to. */
+type BunFile = { stream(): Parameters<typeof Readable.fromWeb>[0] };
+const bun = (globalThis as { Bun?: { file(fd: number): BunFile } }).Bun;
 
 export interface Relay {
   /** Resolves when the container's end is closed; with `idleMs`, also when nothing has come for so long. */
@@ -17,14 +22,22 @@ export interface Relay {
 
 /** Owns `readEnd`. */
 export function relayOutput(readEnd: HostFd, sink: NodeJS.WriteStream): Relay {
-  const source = new Socket({ fd: readEnd, readable: true, writable: false });
+  const source = bun
+    ? Readable.fromWeb(bun.file(readEnd).stream())
+    : new Socket({ fd: readEnd, readable: true, writable: false });
   sink.once('error', () => source.destroy()); // EPIPE: nobody reads this any more, and the container is to notice
   source.pipe(sink, { end: false });
   const closed = new Promise<void>((resolve) => source.once('close', () => resolve()));
   return {
     drained(idleMs) {
-      if (idleMs !== undefined) source.setTimeout(idleMs, () => source.isPaused() || source.destroy());
-      return closed;
+      if (idleMs === undefined) return closed;
+      const destroy = () => source.isPaused() || source.destroy();
+      let timer = setTimeout(destroy, idleMs);
+      source.on('data', () => {
+        clearTimeout(timer);
+        timer = setTimeout(destroy, idleMs);
+      });
+      return closed.finally(() => clearTimeout(timer));
     },
   };
 }
@@ -48,6 +61,7 @@ export function relayInput(writeEnd: HostFd): () => void {
  */
 export function attachTerminal(master: HostFd, interactive: boolean, first?: FirstProcess): () => Promise<void> {
   const terminal = new ReadStream(master);
+  const type = (keys: Buffer) => (bun ? writeSync(master, keys) : terminal.write(keys));
   const ended = new Promise<void>((resolve) => {
     terminal.once('error', () => resolve()); // EIO: the last process at the other end is gone
     terminal.once('close', resolve);
@@ -64,7 +78,7 @@ export function attachTerminal(master: HostFd, interactive: boolean, first?: Fir
     if (rows > 0 && columns > 0) setWindowSize(master, rows, columns);
   };
   process.on('SIGWINCH', resize);
-  const restore = interactive ? takeKeyboard(terminal, first && new ThirdCtrlC(master, first)) : () => {};
+  const restore = interactive ? takeKeyboard(type, first && new ThirdCtrlC(master, first)) : () => {};
   return async () => {
     await Promise.race([ended, silence(() => lastMs, ended)]);
     process.removeListener('SIGWINCH', resize);
@@ -74,11 +88,11 @@ export function attachTerminal(master: HostFd, interactive: boolean, first?: Fir
 }
 
 /** Every key goes to the container, none to the caller's terminal itself. Returns what gives both back. */
-function takeKeyboard(terminal: ReadStream, thirdCtrlC: ThirdCtrlC | undefined): () => void {
+function takeKeyboard(type: (keys: Buffer) => void, thirdCtrlC: ThirdCtrlC | undefined): () => void {
   const restore = makeRaw(0 as HostFd);
   process.once('exit', restore);
   process.stdin.on('data', (chunk: Buffer) => {
-    terminal.write(chunk);
+    type(chunk);
     thirdCtrlC?.typed(chunk);
   });
   process.stdin.once('error', () => process.stdin.pause()); // EIO: the caller's terminal has hung up

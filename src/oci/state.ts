@@ -1,6 +1,5 @@
 /** Containers by id: their folders below --root, and what clients are told of them. Host side. */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import { ContainerError } from '../core/kernel/error.ts';
 import { type ContainerState, type Status, statusOf } from '../lifecycle/lifecycle.ts';
 import { StateFolder } from '../lifecycle/state.ts';
@@ -84,7 +83,10 @@ export function describe({ folder, state, status }: Found): Record<string, unkno
   };
 }
 
+/** The name that the host's /etc/passwd has for the uid; without one, as runc has it, `#1000`. */
 function ownerOf(folder: string): string {
   const { uid } = statSync(folder);
-  return uid === process.getuid!() ? userInfo().username : String(uid);
+  const passwd = existsSync('/etc/passwd') ? readFileSync('/etc/passwd', 'utf8') : '';
+  const entries = passwd.split('\n').map((line) => line.split(':'));
+  return entries.find((entry) => entry[2] === String(uid))?.[0] ?? `#${uid}`;
 }

@@ -1,10 +1,12 @@
 // npm run bench:oci: tinyctr-oci beside runc and crun, the same bundle and the same calls, interleaved, in a pure cgroup v2 view.
 // Prints medians and ratios; ROUNDS sets the number of rounds. Needs root; what is not installed is left out, and said so.
+// The one file of `npm run build:bun` runs beside them where it has been built.
 // usage: npm run bench:oci [-- --json FILE]
 import { spawnSync } from 'node:child_process';
 import {
   closeSync,
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -75,7 +77,12 @@ const once = makeBundle('once', ['true']);
 const idle = makeBundle('idle', ['sleep', '100000']);
 
 const has = (command) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
-const programs = { 'tinyctr-oci': `${project}/bin/tinyctr-oci`, runc: 'runc', crun: 'crun' };
+const byBun = `${project}/dist.bun/tinyctr-oci`;
+const programs = { 'tinyctr-oci': `${project}/bin/tinyctr-oci`, bun: byBun, runc: 'runc', crun: 'crun' };
+if (!existsSync(byBun)) {
+  console.log('bench: no dist.bun/tinyctr-oci (npm run build:bun): left out');
+  delete programs.bun;
+}
 for (const name of ['runc', 'crun'])
   if (!has(name)) {
     console.log(`bench: ${name} is not installed: left out`);

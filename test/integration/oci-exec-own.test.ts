@@ -163,7 +163,7 @@ describe(`${runtime} exec`, needs({ root: true }), () => {
       ours(runtime, 'the attacker finds the stage or node'),
       async () => {
         expect(await attacked('lent', 20, ['CAP_SYS_PTRACE'])).toMatch(
-          /^ready\n\w+(\/\d)? \d+ \/memfd:stage|^ready\n\w+(\/\d)? \d+ .*node/,
+          /^ready\n\w+(\/\d)? \d+ \/memfd:stage|^ready\n\w+(\/\d)? \d+ .*(node|tinyctr-oci)\n/,
         );
       },
     );

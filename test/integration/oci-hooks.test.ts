@@ -309,7 +309,7 @@ describe(`${runtime}`, needs({ root: true }), () => {
       const child = spawn(oci.command[0]!, [...oci.command.slice(1), 'create', '--bundle', path, 'killed'], {
         stdio: 'ignore',
       });
-      await until('the hook', () => existsSync(file));
+      await until('the hook', () => existsSync(file), 20_000);
       const text = readFileSync(file, 'utf8');
       const pids = [Number(text.trim().split('}').at(-1)), Number(/"pid":(\d+)/.exec(text)![1])];
       expect(await oci.status('killed')).toBe('creating');

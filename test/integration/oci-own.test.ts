@@ -6,7 +6,7 @@ import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
 import { Engine, mountsBelow, readIfThere, runProgram, until } from '../support/tinyctr.ts';
-import { differs, ours, Runtime, runtime, terminalClient } from './oci-support.ts';
+import { differs, jsonPlace, ours, Runtime, runtime, terminalClient } from './oci-support.ts';
 
 const sleep = 'while :; do sleep 0.05; done';
 
@@ -256,7 +256,9 @@ describe(`${runtime}`, needs({ root: true }), () => {
       async () => {
         const bundle = oci.bundle('true');
         writeFileSync(`${bundle}/config.json`, '{\n  "ociVersion": 1.0.0\n}');
-        expect((await oci.run(bundle, 'json')).stderr).toMatch(/config\.json is not JSON, line 2, column \d+: /);
+        expect((await oci.run(bundle, 'json')).stderr).toContain(
+          `config.json is not JSON${jsonPlace(', line 2, column ')}`,
+        );
         expect((await oci.run(`${bundle}/nowhere`, 'json')).stderr).toContain(
           `${bundle}/nowhere/config.json: no such file or directory`,
         );

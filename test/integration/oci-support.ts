@@ -4,14 +4,14 @@ import { chmodSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync, writ
 import { defaultSpec } from '../../src/oci/default-spec.ts';
 import type { Spec } from '../../src/spec/types.ts';
 import { need } from '../support/need.ts';
-import { checkout, type Engine, type Result, runProgram } from '../support/tinyctr.ts';
+import { type Engine, ociProgram, type Result, runProgram } from '../support/tinyctr.ts';
 
 const pureV2 =
   'mount --make-rprivate / && umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec runc "$@"';
 
 /** Each with the words that start it; runc in a view of the machine that has cgroup v2 only. */
 const known: Record<string, readonly string[]> = {
-  'tinyctr-oci': [`${checkout}/bin/tinyctr-oci`],
+  'tinyctr-oci': [ociProgram],
   ...(need({ root: true, command: 'runc' }) === undefined
     ? { runc: ['unshare', '-m', 'bash', '-c', pureV2, 'runc'] }
     : {}),
@@ -38,6 +38,11 @@ export function differs(name: string, _key: string): { fails?: boolean } {
 /** For a case that runc can't be asked: it looks at what only tinyctr-oci has, as the reason says. */
 export function ours(name: string, reason: string): { skip?: boolean; meta?: object } {
   return name === 'runc' ? { skip: true, meta: { skipReason: reason } } : {};
+}
+
+/** V8 says where a text stops being JSON; JavaScriptCore, which Bun has, does not. */
+export function jsonPlace(place: string): string {
+  return process.env.TINYCTR_TEST_OCI === undefined ? place : ': JSON Parse error';
 }
 
 /** Takes one descriptor from a unix socket and prints what comes from it. */

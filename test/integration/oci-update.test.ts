@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import { needs } from '../support/need.ts';
 import { Engine, runProgram } from '../support/tinyctr.ts';
-import { differs, ours, Runtime, runtime, runtimes } from './oci-support.ts';
+import { differs, jsonPlace, ours, Runtime, runtime, runtimes } from './oci-support.ts';
 
 const sleep = 'while :; do sleep 0.05; done';
 const id = `update-${process.pid}`;
@@ -80,7 +80,7 @@ describe('update and events', needs({ root: true }), () => {
     );
     expect([read('hugetlb.2MB.max'), read('hugetlb.2MB.rsvd.max')]).toEqual([String(4 << 20), String(4 << 20)]);
     expect((await shell('{"memory":\n{"limit":"x"}}')).stderr).toContain('standard input: /memory/limit is "x"');
-    expect((await shell('{bad')).stderr).toContain('standard input is not JSON, line 1');
+    expect((await shell('{bad')).stderr).toContain(`standard input is not JSON${jsonPlace(', line 1')}`);
     expect((await shell('{"memroy":{}}')).stderr).toContain('/memroy is unknown and ignored; did you mean memory?');
   });
 

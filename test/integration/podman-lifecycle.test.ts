@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { needs } from '../support/need.ts';
 import { Podman } from '../support/podman.ts';
-import { checkout, Engine, runProgram } from '../support/tinyctr.ts';
+import { checkout, Engine, ociProgram, runProgram } from '../support/tinyctr.ts';
 
 describe('podman', needs({ root: true, command: ['podman', 'conmon', 'unshare', 'nsenter'] }), () => {
   let engine: Engine;
@@ -206,9 +206,7 @@ describe('podman', needs({ root: true, command: ['podman', 'conmon', 'unshare', 
     const once = await runProgram('sh', ['-c', words], { cwd: checkout, env: { ...podman.env, PWD: checkout } });
     expect({ code: once.code, stdout: once.stdout }, once.stderr).toEqual({ code: 0, stdout: 'hello\n' });
 
-    const registered = /```toml\n(.*?)```/s
-      .exec(section)![1]!
-      .replaceAll('/usr/local/bin/tinyctr-oci', `${checkout}/bin/tinyctr-oci`);
+    const registered = /```toml\n(.*?)```/s.exec(section)![1]!.replaceAll('/usr/local/bin/tinyctr-oci', ociProgram);
     const machine =
       '[containers]\npids_limit = 0\ndefault_ulimits = ["nofile=1024:20000", "nproc=32768:32768"]\nnetns = "none"\n';
     const ours = registered.replace('[engine]\n', '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n');

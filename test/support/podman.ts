@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
-import { checkout, type Engine, type Result, runProgram, type SpawnOptions } from './tinyctr.ts';
+import { type Engine, ociProgram, type Result, runProgram, type SpawnOptions } from './tinyctr.ts';
 
 /** A sysfs of its own network namespace, the v2 hierarchy alone, room for podman, and ids for --userns=auto. */
 const world = `mount --make-rprivate / &&
@@ -28,7 +28,7 @@ runtime = "${runtime}"
 runtime_supports_json = ["tinyctr-oci", "runc"]
 runtime_supports_nocgroup = ["tinyctr-oci"]
 [engine.runtimes]
-tinyctr-oci = ["${checkout}/bin/tinyctr-oci"]
+tinyctr-oci = ["${ociProgram}"]
 runc = ["/usr/sbin/runc"]
 `;
 

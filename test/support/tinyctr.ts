@@ -5,10 +5,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 
 /** The top folder of this checkout, without a slash at the end. */
 export const checkout = new URL('../..', import.meta.url).pathname.replace(/\/$/, '');
+
+/** What is called as tinyctr-oci: another build of it, such as the one file of `npm run build:bun`, with TINYCTR_TEST_OCI. */
+export const ociProgram = resolve(process.env.TINYCTR_TEST_OCI ?? `${checkout}/bin/tinyctr-oci`);
 
 export interface Result {
   /** Null when a signal ended the program. */

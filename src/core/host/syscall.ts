@@ -12,8 +12,7 @@ export const nativeFolder = nativePath();
 const numberOf = syscallNumbers(process.arch);
 
 function nativePath(): string {
-  const here = import.meta.filename;
-  const root = here.slice(0, Math.max(here.lastIndexOf('/dist/'), here.lastIndexOf('/src/core/')));
+  const root = import.meta.filename.replace(/(\/dist|\/src\/core\/host)?\/[^/]*$/, '');
   return `${root}/native-shim/build`;
 }
 
