@@ -11,6 +11,7 @@ import {
   renameSync,
   rmdirSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -33,6 +34,9 @@ export interface ContainerRecord {
   stopSignal: number | undefined;
   /** Of its user namespace; they are this container's alone until it is removed. */
   idMaps?: IdMaps;
+  /** The boot of the machine (random(4), boot_id) that it was made in, and whether it goes with its end: after another boot its state is gone. */
+  boot?: string;
+  remove?: true;
   /** `limitsHit`: what its limits did to it, as it was told at its end. */
   ended?: { at: string; exitCode: number; limitsHit?: HitFacts };
 }
@@ -104,6 +108,13 @@ export function removeContainer(root: string, id: string): void {
   closeSync(containers);
 }
 
+/** Of a container that nobody runs any more, and whose end nobody has seen. */
+export function endRecord(root: string, id: string, remove: boolean): void {
+  const record = readRecord(root, id);
+  if (remove || !record) removeContainer(root, id);
+  else if (!record.ended) writeRecord(root, { ...record, ended: { at: new Date().toISOString(), exitCode: 137 } });
+}
+
 /** Without a record, or with a damaged one, it may have had a name all the same: then all names are looked at. */
 function dropName(root: string, id: string, record: ContainerRecord | undefined): void {
   const folder = `${root}/containers/.names`;
@@ -121,9 +132,37 @@ function ownerOf(root: string, name: string): string | undefined {
   }
 }
 
-export function listContainers(root: string): ContainerRecord[] {
+/** All that have a folder, with a record or without. */
+function containerIds(root: string): string[] {
   if (!existsSync(`${root}/containers`)) return [];
-  const ids = readdirSync(`${root}/containers`).filter((name) => /^[0-9a-f]{64}$/.test(name));
+  return readdirSync(`${root}/containers`).filter((name) => /^[0-9a-f]{64}$/.test(name));
+}
+
+export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+
+/** Neither running nor ended: of an earlier boot, whose run folder went with the machine's memory. A record may be missing. */
+export function lostContainers(root: string, runRoot: string): { id: string; record: ContainerRecord | undefined }[] {
+  const boot = bootId();
+  const bootMs = Date.now() - 1000 * process.getBuiltinModule('node:os').uptime();
+  return containerIds(root).flatMap((id) => {
+    if (existsSync(`${runRoot}/${id}`)) return [];
+    const record = readRecord(root, id);
+    const { mtimeMs = bootMs } = statSync(folderOf(root, id), { throwIfNoEntry: false }) ?? {};
+    const isLost = record ? !record.ended && (record.boot ?? boot) !== boot : mtimeMs < bootMs;
+    return isLost ? [{ id, record }] : [];
+  });
+}
+
+/** Names of containers that are not there, as paths. */
+export function deadNames(root: string): string[] {
+  const folder = `${root}/containers/.names`;
+  if (!existsSync(folder)) return [];
+  const isDead = (owner: string | undefined) => owner !== undefined && !existsSync(folderOf(root, owner));
+  return readdirSync(folder).flatMap((name) => (isDead(ownerOf(root, name)) ? [nameLink(root, name)] : []));
+}
+
+export function listContainers(root: string): ContainerRecord[] {
+  const ids = containerIds(root);
   const records = ids.map((id) => readRecord(root, id)).filter((record) => record !== undefined);
   return records.sort((a, b) => b.created.localeCompare(a.created));
 }

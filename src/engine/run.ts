@@ -14,7 +14,7 @@ import type { Image } from '../image/store.ts';
 import { StateFolder } from '../lifecycle/state.ts';
 import { compiledFilter } from '../seccomp/cache.ts';
 import type { Seccomp } from '../spec/types.ts';
-import { type ContainerRecord, createContainer, removeContainer, writeRecord } from './containers.ts';
+import { bootId, type ContainerRecord, createContainer, removeContainer, writeRecord } from './containers.ts';
 import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';
 import { exitCode, openStdio, superviseForeground } from './foreground.ts';
 import { factsOf, type Hit, readHits } from './hits.ts';
@@ -134,6 +134,8 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     created: new Date().toISOString(),
     stopSignal: wanted.stopSignal,
     ...(idMaps ? { idMaps } : {}),
+    boot: bootId(),
+    ...(options.rm ? { remove: true as const } : {}),
   };
   try {
     const areTaken = idMaps && (await import('./id-ranges.ts')).areTaken;

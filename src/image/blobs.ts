@@ -78,20 +78,28 @@ export function blobsOfImage(image: ImageRecord, names: readonly NamedImage[]): 
  * what is being fetched stays. Call it with the store's lock. Returns the digests of what was removed.
  */
 export function removeUnusedBlobs(root: string, kept: readonly string[], candidates?: readonly string[]): string[] {
-  const names = listNames(root);
-  const needed = new Set([...kept, ...listImages(root).flatMap((image) => blobsOfImage(image, names))]);
   const removed = new Set<string>();
-  for (const file of readdirIfThere(blobsFolder(root))) {
-    const path = join(blobsFolder(root), file);
-    const digest = `sha256:${file.slice(0, 64)}`;
-    const isStray = file.startsWith('.'); // its writer died with the lock in his hand
-    if (!isStray && (needed.has(digest) || candidates?.includes(digest) === false)) continue;
-    if (file.endsWith(PARTIAL) && isBeingWritten(path)) continue;
-    unlinkSync(path);
-    if (!isStray) removed.add(digest);
+  for (const file of unusedBlobs(root, kept, candidates)) {
+    unlinkSync(join(blobsFolder(root), file));
+    if (!isStray(file)) removed.add(digestOfFile(file));
   }
   return [...removed];
 }
+
+/** The names of the files that removeUnusedBlobs would remove. */
+export function unusedBlobs(root: string, kept: readonly string[], candidates?: readonly string[]): string[] {
+  const names = listNames(root);
+  const needed = new Set([...kept, ...listImages(root).flatMap((image) => blobsOfImage(image, names))]);
+  return readdirIfThere(blobsFolder(root)).filter((file) => {
+    const digest = digestOfFile(file);
+    if (!isStray(file) && (needed.has(digest) || candidates?.includes(digest) === false)) return false;
+    return !(file.endsWith(PARTIAL) && isBeingWritten(join(blobsFolder(root), file)));
+  });
+}
+
+const digestOfFile = (file: string): string => `sha256:${file.slice(0, 64)}`;
+/** Its writer died with the lock in his hand. */
+const isStray = (file: string): boolean => file.startsWith('.');
 
 function isBeingWritten(path: string): boolean {
   const fd = openSync(path, 'r');

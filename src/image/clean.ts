@@ -2,8 +2,8 @@
 import { closeSync, existsSync, openSync, readdirSync, renameSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { O_DIRECTORY, O_RDONLY } from '../core/kernel/constants.ts';
-import { removeUnusedBlobs } from './blobs.ts';
-import { configsFolder, imagesFolder, layersFolder, namesFolder } from './layout.ts';
+import { removeUnusedBlobs, unusedBlobs } from './blobs.ts';
+import { blobsFolder, configsFolder, imagesFolder, layersFolder, namesFolder } from './layout.ts';
 import { tryLock, withStoreLock } from './lock.ts';
 import { listIds, listImages } from './records.ts';
 import { removeTree } from './unpack/remove-tree.ts';
@@ -32,16 +32,50 @@ export function cleanStore(root: string): string[] {
  */
 export function removeUnused(root: string): string[] {
   const gone = withStoreLock(root, () => {
-    const needed = new Set(listImages(root).flatMap((image) => image.layers));
-    for (const layer of keptLayers(root)) needed.add(layer);
-    removeStrayFiles(root);
-    // A copy of a layer with other owners goes with it: <layer>.<map>.
-    const all = readdirSync(layersFolder(root)).filter((name) => /^[a-f0-9]{32}(\.[a-f0-9]{16})?$/.test(name));
-    const layers = all.filter((name) => !needed.has(name.slice(0, 32)));
+    const layers = unusedLayers(root);
+    for (const path of strayFiles(root)) unlinkSync(path);
     return layers.flatMap((layer) => hide(root, layer) ?? []);
   });
   removeClaimed(root, gone);
   return gone.map(({ name }) => name.slice(GONE_PREFIX.length));
+}
+
+/** A copy of a layer with other owners goes with it: <layer>.<map>. */
+function unusedLayers(root: string, dead: readonly string[] = []): string[] {
+  const needed = new Set(listImages(root).flatMap((image) => image.layers));
+  for (const layer of keptLayers(root, dead)) needed.add(layer);
+  const all = readdirSync(layersFolder(root)).filter((name) => /^[a-f0-9]{32}(\.[a-f0-9]{16})?$/.test(name));
+  return all.filter((name) => !needed.has(name.slice(0, 32)));
+}
+
+/** What cleanStore, removeUnused and cleanBlobs would remove, as paths. */
+export interface Unused {
+  /** Folders of dead processes. */
+  work: string[];
+  layers: string[];
+  /** Half-written records and names, configurations without an image. */
+  files: string[];
+  blobs: string[];
+}
+
+/** Changes nothing. Throws ContainerError when an image's record can't be read. */
+export function findUnused(root: string): Unused {
+  if (!existsSync(layersFolder(root))) return { work: [], layers: [], files: [], blobs: [] };
+  return withStoreLock(root, () => {
+    const claimed = workFolders(root).flatMap((name) => ({ name, fd: claim(root, name) }));
+    const dead = claimed.flatMap(({ name, fd }) => (fd === undefined ? [] : [name]));
+    try {
+      const inLayers = (name: string) => join(layersFolder(root), name);
+      return {
+        work: dead.map(inLayers),
+        layers: unusedLayers(root, dead).map(inLayers),
+        files: strayFiles(root),
+        blobs: unusedBlobs(root, keptBlobs(root, dead)).map((name) => join(blobsFolder(root), name)),
+      };
+    } finally {
+      for (const { fd } of claimed) if (fd !== undefined) closeSync(fd);
+    }
+  });
 }
 
 /** Removes blobs without an image, also those that a failed pull left to be gone on with. Returns their digests. */
@@ -98,13 +132,15 @@ function workFolders(root: string): string[] {
 }
 
 /** Files are written under the lock: one that begins with a dot was left by a process that died while writing it. */
-function removeStrayFiles(root: string): void {
+function strayFiles(root: string): string[] {
   const ids = new Set(listIds(root));
-  const stray = (folder: string, isStray: (name: string) => boolean) => {
-    for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' }))
-      if (isStray(file.slice(file.lastIndexOf('/') + 1))) unlinkSync(join(folder, file));
-  };
-  stray(configsFolder(root), (name) => !ids.has(name));
-  stray(imagesFolder(root), (name) => name.startsWith('.'));
-  stray(namesFolder(root), (name) => /^\.[:@]/.test(name));
+  const stray = (folder: string, isStray: (name: string) => boolean) =>
+    readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((file) => isStray(file.slice(file.lastIndexOf('/') + 1)))
+      .map((file) => join(folder, file));
+  return [
+    ...stray(configsFolder(root), (name) => !ids.has(name)),
+    ...stray(imagesFolder(root), (name) => name.startsWith('.')),
+    ...stray(namesFolder(root), (name) => /^\.[:@]/.test(name)),
+  ];
 }

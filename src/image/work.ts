@@ -20,17 +20,18 @@ const KEEP_BLOB_PREFIX = 'blob-';
  * Layers that a live process needs although no image has them yet: an empty file keep-<layer> in its folder. Whoever
  * removes unused layers looks for these, with the store's lock.
  */
-export function keptLayers(root: string): string[] {
-  return marks(root, KEEP_PREFIX);
+export function keptLayers(root: string, dead: readonly string[] = []): string[] {
+  return marks(root, KEEP_PREFIX, dead);
 }
 
 /** The digests of blobs that a live process needs, or is about to fetch: files blob-<64 hex> in its folder. */
-export function keptBlobs(root: string): string[] {
-  return marks(root, KEEP_BLOB_PREFIX).map((hex) => `sha256:${hex}`);
+export function keptBlobs(root: string, dead: readonly string[] = []): string[] {
+  return marks(root, KEEP_BLOB_PREFIX, dead).map((hex) => `sha256:${hex}`);
 }
 
-function marks(root: string, prefix: string): string[] {
-  const folders = readdirSync(layersFolder(root)).filter((name) => /^tmp-[0-9]+-/.test(name));
+/** But for folders of `dead` processes. */
+function marks(root: string, prefix: string, dead: readonly string[]): string[] {
+  const folders = readdirSync(layersFolder(root)).filter((name) => /^tmp-[0-9]+-/.test(name) && !dead.includes(name));
   return folders.flatMap((name) => marksIn(join(layersFolder(root), name), prefix));
 }
 

@@ -126,13 +126,16 @@ export function readStates(runRoot: string): RunState[] {
   });
 }
 
-/** Removes what a process left that died while it made or removed a folder. */
-export function removeUnborn(runRoot: string): void {
-  for (const name of listFolder(runRoot)) {
+/** Folders of a process that died while it made or removed them. */
+export function listUnborn(runRoot: string): string[] {
+  return listFolder(runRoot).filter((name) => {
     const pid = /^\.(?:new|old)-([0-9]+)-/.exec(name)?.[1];
-    if (pid && !statSync(`/proc/${pid}`, { throwIfNoEntry: false }))
-      rmSync(`${runRoot}/${name}`, { recursive: true, force: true });
-  }
+    return pid && !statSync(`/proc/${pid}`, { throwIfNoEntry: false });
+  });
+}
+
+export function removeUnborn(runRoot: string): void {
+  for (const name of listUnborn(runRoot)) rmSync(`${runRoot}/${name}`, { recursive: true, force: true });
 }
 
 function listFolder(path: string): string[] {

@@ -5,10 +5,12 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   lstatSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readSync,
   renameSync,
   rmSync,
@@ -108,6 +110,15 @@ function writeFilter(path: string, identity: string, filter: CompiledFilter): vo
   } catch {
     rmSync(temporary, { force: true });
   }
+}
+
+/** Half-written files of dead processes. The others are kept: any of them may be the next container's. */
+export function deadFilters(cacheFolder: string): string[] {
+  if (!existsSync(cacheFolder)) return [];
+  return readdirSync(cacheFolder).filter((name) => {
+    const pid = /\.bpf\.([0-9]+)$/.exec(name)?.[1];
+    return pid !== undefined && !existsSync(`/proc/${pid}`);
+  });
 }
 
 /** False if there can be no folder. */

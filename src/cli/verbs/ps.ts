@@ -1,7 +1,7 @@
 /** tinyctr ps: the containers of this host; what is running is read from their locks, not from a file. */
 import type { Command } from 'commander';
 import { cleanup } from '../../engine/cleanup.ts';
-import { type ContainerRecord, listContainers } from '../../engine/containers.ts';
+import { bootId, type ContainerRecord, listContainers } from '../../engine/containers.ts';
 import { listStates } from '../../lifecycle/state.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
@@ -25,8 +25,8 @@ export function define(program: Command, globals: () => Globals): void {
 
 const inWords = { memory: 'out of memory', pids: 'processes refused', cpu: 'throttled' };
 
-function statusOf({ ended }: ContainerRecord): string {
-  if (!ended) return 'Created';
+function statusOf({ ended, boot = bootId() }: ContainerRecord): string {
+  if (!ended) return boot === bootId() ? 'Created' : 'Lost: the machine was started anew (tinyctr cleanup)';
   const hit = Object.keys(ended.limitsHit ?? {}) as (keyof typeof inWords)[];
   return [`Exited (${ended.exitCode})`, ...hit.map((limit) => inWords[limit])].join(', ');
 }
