@@ -5,7 +5,7 @@
 import * as k from '../core/kernel/constants.ts';
 import type { IdMaps, Plan } from '../core/plan/plan.ts';
 import type { Step } from '../core/stage/stage.ts';
-import { deviceRulesInWords } from './device-words.ts';
+import { deviceProgramInWords } from './device-words.ts';
 
 export interface HostStep {
   step: Step;
@@ -73,7 +73,7 @@ function cgroup({ cgroup: { path, files } }: Plan, cgroups: string): HostStep {
 function devices({ cgroup: { devices: rules } }: Plan): HostStep {
   const step: Step = {
     id: 'host.devices',
-    why: `eBPF on the cgroup says which device nodes may be opened or made${rules ? `: ${deviceRulesInWords(rules).join('; ')}` : ''}`,
+    why: `eBPF on the cgroup says which device nodes may be opened or made${rules ? `: ${deviceProgramInWords(rules.program).join('; ')}` : ''}`,
     without: 'with CAP_MKNOD a program could make the node of the host’s disk and read it',
     see: ['bpf(2)', 'the kernel’s cgroup-v2.rst: Device controller', 'config-linux.md: Allowed Device list'],
   };

@@ -13,6 +13,8 @@ export interface TraceLine {
   name: string;
   /** As strace prints it. */
   call: string;
+  /** What a program that goes to the kernel says. */
+  words?: readonly string[];
   /** -errno on failure. */
   result: number;
   /** Milliseconds: of a call of the host's its own, of one of the stage's its frame's, on the way included. */
@@ -37,7 +39,11 @@ export function parseTrace(text: string): TraceLine[] {
 
 /** Ends with a newline. A frame's duration stands at its last call. */
 export function formatTrace(lines: readonly TraceLine[]): string {
-  const rows = lines.flatMap((line, i) => [...headings(line, lines[i - 1]), row(line, lines[i + 1])]);
+  const rows = lines.flatMap((line, i) => [
+    ...headings(line, lines[i - 1]),
+    row(line, lines[i + 1]),
+    ...(line.words ?? []).map((text) => `${' '.repeat(25)}${text}`),
+  ]);
   const frames = new Set(lines.flatMap(({ frame }) => (frame === undefined ? [] : [frame]))).size;
   const stage = lines.filter(({ side }) => side === 'stage').length;
   const sum = `${lines.length} calls: ${lines.length - stage} of the host, ${stage} of the stage in ${frames} frames`;

@@ -9,6 +9,7 @@ import { ContainerError } from '../core/kernel/error.ts';
 import { syscallNames, syscallNumbers } from '../core/kernel/syscalls.ts';
 import type { Arg } from '../core/stage/protocol.ts';
 import type { Observer } from '../core/stage/stage.ts';
+import { deviceProgramInWords } from './device-words.ts';
 import { cloneNames } from './host-steps.ts';
 import { straceCall } from './strace.ts';
 import { formatTrace, type TraceLine } from './trace-format.ts';
@@ -95,7 +96,11 @@ class TraceLines {
     if (funcName === 'tinyctr_spawn') this.namespaces = Number(args[0]);
     const call = funcName === 'tinyctr_spawn' ? `clone3({flags=${cloneNames(Number(args[0]))}})` : undefined;
     const text = call ?? `${name}(${(isSyscall ? args.slice(1) : args).map(shown).join(', ')})`;
-    return { side: 'host', atMs: round(atMs), name, call: text, result, ms: round(ms), namespaces: [] };
+    const line = { side: 'host', atMs: round(atMs), name, call: text, result, ms: round(ms), namespaces: [] } as const;
+    if (funcName !== 'tinyctr_bpf_prog_load') return line;
+    const program = args[1] as Uint8Array;
+    const attr = `{prog_type=BPF_PROG_TYPE_CGROUP_DEVICE, insn_cnt=${program.length / 8}}`;
+    return { ...line, call: `bpf(BPF_PROG_LOAD, ${attr})`, words: deviceProgramInWords(program) };
   }
 
   private stage({ atMs, event }: Extract<Noted, { side: 'stage' }>): TraceLine {

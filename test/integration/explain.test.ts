@@ -188,6 +188,9 @@ describe('--trace', needs({ root: true }), () => {
     expect(new Set(lines.flatMap(({ frame }) => frame ?? [])).size).toBeLessThan(20); // calls still travel together
     const table = await engine.run('trace', 'show', file);
     expect(table.stdout).toContain('-- stage: rootfs.pivot  [mnt pid uts ipc net cgroup]\n');
+    expect(table.stdout).toMatch(
+      /bpf\(BPF_PROG_LOAD, .*insn_cnt=\d+}\) = \d+\n +deny read, write, mknod: any device\n +allow mknod: /,
+    );
     expect(table.stdout).toMatch(/\n +[\d.]+ +pivot_root\("\.", "\."\) = 0\n/);
     expect(table.stdout).toContain(`${lines.length} calls: `);
   });

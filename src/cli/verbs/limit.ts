@@ -7,7 +7,7 @@ import { cleanup } from '../../engine/cleanup.ts';
 import { readUse } from '../../engine/hits.ts';
 import { type LimitTold, limit } from '../../engine/limit.ts';
 import type { LimitOptions } from '../../engine/options.ts';
-import { deviceRulesInWords } from '../../workshop/device-words.ts';
+import { deviceProgramInWords } from '../../workshop/device-words.ts';
 import type { Globals } from '../globals.ts';
 import { printHits } from '../hits.ts';
 import { addRow, limitOptions, refuse, refusedLimits } from '../limit-options.ts';
@@ -57,6 +57,6 @@ function showMade(folder: string, { files, devices }: CgroupPlan): void {
   const lines = [`tinyctr: cgroup ${folder}`];
   for (const { file, value, option } of files)
     lines.push(`  ${file.padEnd(17)} ${value.replaceAll('\n', ' / ').padEnd(14)} ${option}`);
-  for (const words of devices ? deviceRulesInWords(devices) : []) lines.push(`  eBPF program      ${words}`);
+  for (const words of devices ? deviceProgramInWords(devices.program) : []) lines.push(`  eBPF program      ${words}`);
   writeSync(2, `${lines.join('\n')}\n`);
 }

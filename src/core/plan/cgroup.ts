@@ -15,7 +15,7 @@ export function planCgroup(path: string, resources: Resources): CgroupPlan {
   // The container's own devices are always allowed, as runc and crun have it: clients send no more than "deny all".
   const rules = [...(resources.devices ?? []), ...defaultDeviceRules];
   const program = deviceProgram(rules);
-  return { path, files, ...(program && { devices: { program, rules } }) };
+  return { path, files, ...(program && { devices: { program } }) };
 }
 
 /**

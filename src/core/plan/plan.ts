@@ -2,7 +2,7 @@
  * The plan: what will be done, in the kernel's terms, as plain data. src/core/init carries it out. It is made from the
  * spec and facts about the host by plan/container.ts, without any I/O, and never changed afterwards.
  */
-import type { IdMapping, Resources } from '../spec/types.ts';
+import type { IdMapping } from '../spec/types.ts';
 
 export interface Plan {
   id: string;
@@ -169,8 +169,8 @@ export interface CgroupPlan {
   everyController?: boolean;
   /** Take a cgroup that exists already, if it is empty. */
   reuse?: boolean;
-  /** eBPF that decides about device nodes, and the rules it was made of; absent where everything is allowed. */
-  devices?: { program: Uint8Array; rules: NonNullable<Resources['devices']> };
+  /** eBPF that decides about device nodes; absent where everything is allowed. */
+  devices?: { program: Uint8Array };
 }
 
 export interface CgroupFile {

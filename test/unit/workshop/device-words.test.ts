@@ -1,15 +1,16 @@
 import { expect, it } from 'vitest';
 import { planCgroup } from '../../../src/core/plan/cgroup.ts';
-import { deviceRulesInWords } from '../../../src/workshop/device-words.ts';
+import { deviceProgramInWords } from '../../../src/workshop/device-words.ts';
 
-it('deviceRulesInWords has a line for each rule, also for the container’s own devices', () => {
+it('deviceProgramInWords has a line for each rule that counts, also for the container’s own devices', () => {
   const devices = [
+    { allow: true, type: 'c', major: 4, minor: 4 },
     { allow: false },
     { allow: false, type: 'b', major: 8, minor: -1, access: 'w' },
     { allow: true, type: 'a', major: 10, minor: 229, access: 'rw' },
     { allow: true, type: 'b', major: 1, minor: 3, access: 'mr' },
   ].map((rule) => ({ access: 'rwm', ...rule }));
-  expect(deviceRulesInWords(planCgroup('/test', { devices }).devices!)).toEqual([
+  expect(deviceProgramInWords(planCgroup('/test', { devices }).devices!.program)).toEqual([
     'deny read, write, mknod: any device',
     'deny write: block device 8:*',
     'allow read, write: device 10:229',

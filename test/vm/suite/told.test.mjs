@@ -131,10 +131,11 @@ test('docker’s options reach the kernel’s files', async () => {
     '200000',
   ];
   options.push('--cpu-shares', '512', '--cpuset-cpus', '0', '--cpuset-mems', '0', '--pids-limit', '50');
-  options.push('--device-read-bps', `${disk.path}:1mb`, '--device-write-iops', `${disk.path}:20`);
+  options.push('--device-read-bps', `${disk.path}:1mb`, '--device-write-bps', `${disk.path}:2mb`);
+  options.push('--device-read-iops', `${disk.path}:30`, '--device-write-iops', `${disk.path}:20`);
   const { stdout, stderr } = await shell(read(...files), ...options);
   disk.free();
-  const io = `${disk.major}:${disk.minor} rbps=1048576 wbps=max riops=max wiops=20`;
+  const io = `${disk.major}:${disk.minor} rbps=1048576 wbps=2097152 riops=30 wiops=20`;
   assert.deepEqual(
     stdout.split('\n'),
     ['67108864', '33554432', '33554432', '50000 200000', '59', '0', '0', '50', io, ''],

@@ -141,6 +141,14 @@ describe('tinyctr-oci update', () => {
     assert.equal(container.read('memory.high'), 'max');
   });
 
+  test('huge pages, and their reservations', async () => {
+    await update(...resources({ hugepageLimits: [{ pageSize: '2MB', limit: 4 * MIB }] }));
+    assert.deepEqual(
+      [container.read('hugetlb.2MB.max'), container.read('hugetlb.2MB.rsvd.max')],
+      [`${4 * MIB}`, `${4 * MIB}`],
+    );
+  });
+
   test('a file by name', async () => {
     await update(...resources({ unified: { 'memory.high': '90M', 'io.max': '7:0 riops=5\n7:1 rbps=max' } }));
     assert.equal(container.read('memory.high'), String(90 * MIB));
