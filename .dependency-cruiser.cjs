@@ -58,6 +58,12 @@ module.exports = {
       '^src/(engine|explain|image|lifecycle|seccomp|spec|core)',
       'engine -> explain, image, lifecycle, seccomp, spec, core',
     ),
+    only(
+      'supervisor',
+      '^src/supervisor',
+      '^src/(supervisor|engine|lifecycle|core)',
+      'supervisor -> engine, lifecycle, core',
+    ),
     {
       name: 'pure',
       comment: 'no I/O in spec, plan, kernel and stage; init reaches the container through the stage only',

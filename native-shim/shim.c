@@ -114,7 +114,7 @@ static long clone3_child(struct clone_args *args, struct birth *birth)
 }
 
 /*
- * Makes a child in new namespaces (flags: CLONE_NEW*), born in the cgroup whose directory cgroup_fd is (-1: the
+ * Makes a child in new namespaces (flags: CLONE_NEW*, CLONE_PARENT), born in the cgroup whose directory cgroup_fd is (-1: the
  * parent's), which at once executes the stage. Returns its pid; *pidfd_out owns a close-on-exec pidfd.
  * vfork-like: the cost does not depend on the size of Node. The caller must be Node's main thread, because the
  * stage's parent-death signal fires when the thread ends that made it.
@@ -130,7 +130,7 @@ EXPORT long tinyctr_spawn(uint64_t flags, int cgroup_fd, int stage_fd, const int
 		.flags = flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND |
 			 (cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
 		.pidfd = (uintptr_t)&pidfd,
-		.exit_signal = SIGCHLD,
+		.exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD, /* with CLONE_PARENT it is the caller's own */
 		.stack = (uintptr_t)stack,
 		.stack_size = sizeof stack,
 		.cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0,

@@ -69,6 +69,7 @@ const bundles = {
   tinyctr: { entry: 'src/cli/main.ts', flags: false, plugins: [leaveOut] },
   'tinyctr-run': { entry: 'src/cli/main.ts', flags: true, plugins: [leaveOut, onlyRun] },
   'tinyctr-unpack': { entry: 'src/image/unpack/helper.ts', flags: false, plugins: [] },
+  'tinyctr-supervisor': { entry: 'src/supervisor/main.ts', flags: false, plugins: [leaveOut] },
   'tinyctr-oci': { entry: 'src/oci/main.ts', flags: true, plugins: [leaveOut] },
 };
 for (const [name, { entry, plugins }] of Object.entries(bundles))
@@ -96,7 +97,7 @@ for (const program of ['tinyctr', 'tinyctr-oci']) {
   copyFileSync('src/start.cjs', `${out}/${program}.cjs`);
   chmodSync(`bin/${program}`, 0o755);
 }
-copyFileSync('src/start.cjs', `${out}/tinyctr-unpack.cjs`);
+for (const program of ['unpack', 'supervisor']) copyFileSync('src/start.cjs', `${out}/tinyctr-${program}.cjs`);
 keepCode((bundle) => !bundle.flags);
 for (const flag of runFlags.filter((flag) => !/^--(v8|preserve)-/.test(flag))) setFlagsFromString(flag); // those are Node's own
 keepCode((bundle) => bundle.flags);

@@ -31,6 +31,8 @@ export interface ContainerRecord {
   labels: Record<string, string>;
   /** ISO 8601. */
   created: string;
+  /** ISO 8601, of the last start. */
+  started?: string;
   stopSignal: number | undefined;
   /** Of its user namespace; they are this container's alone until it is removed. */
   idMaps?: IdMaps;

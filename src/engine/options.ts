@@ -28,6 +28,7 @@ export interface LimitOptions {
 
 /** The options of `tinyctr run` as the command line gives them: docker's names, repeated ones as lists. */
 export interface RunOptions extends LimitOptions {
+  detach?: boolean;
   interactive?: boolean;
   tty?: boolean;
   rm?: boolean;
@@ -65,6 +66,10 @@ export interface RunOptions extends LimitOptions {
   cgroupns?: string;
   /** How many walls: isolation.ts. */
   isolation?: string;
+  restart?: string;
+  stopTimeout?: string;
+  logDriver?: string;
+  logOpt?: string[];
 }
 
 /** A device node of the host, as lstat(2) shows it; `fileMode` may carry the file type bits. */

@@ -43,9 +43,14 @@ export interface RunRequest {
 
 /** Returns the exit status of the container's command. Throws what went wrong before it ran; then nothing of it is left. */
 export async function run(request: RunRequest): Promise<number> {
+  return await withIdMaps(request, (idMaps) => runWith(request, idMaps));
+}
+
+/** Again, with others, when the ids that were chosen have gone to another container meanwhile. */
+export async function withIdMaps<T>(request: PlanRequest, act: (idMaps: IdMaps | undefined) => Promise<T>): Promise<T> {
   for (;;)
     try {
-      return await runWith(request, await idMapsFor(request));
+      return await act(await idMapsFor(request));
     } catch (error) {
       if (!(error instanceof IdsTaken)) throw error;
     }
@@ -60,7 +65,7 @@ async function idMapsFor({ root, options: { userns } }: PlanRequest): Promise<Id
 class IdsTaken extends Error {}
 
 /** What is asked for, before anything of it is on disk. */
-interface AskedRun {
+export interface AskedRun {
   id: string;
   wanted: ContainerSpec;
   tty: boolean;
@@ -77,7 +82,7 @@ export async function planRun(request: PlanRequest): Promise<{ id: string; plan:
   return { id: asked.id, plan: makePlan(request, asked, undefined, layers), interactive: asked.interactive };
 }
 
-function askedRun(request: PlanRequest, idMaps: IdMaps | undefined): AskedRun {
+export function askedRun(request: PlanRequest, idMaps: IdMaps | undefined): AskedRun {
   const { root, runRoot, options } = request;
   const { tty, interactive } = terminalWishes(options);
   const id = randomHex(32);
@@ -111,10 +116,7 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
   const stateFolder = `${runRoot}/${id}`;
   const layers = idMaps && (await mapLayers(request, idMaps));
   const plan = makePlan(request, asked, `${root}/seccomp`, layers);
-  if (options.cidfile !== undefined && existsSync(options.cidfile))
-    throw new ContainerError(`${options.cidfile} exists already`, {
-      hint: 'a cidfile is never overwritten: remove it, or give another --cidfile',
-    });
+  checkCidfile(options);
 
   const state = {
     id,
@@ -124,27 +126,9 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     remove: options.rm ?? false,
   };
   const states = StateFolder.create(runRoot, state);
-  const record: ContainerRecord = {
-    id,
-    name: options.name,
-    image: request.image.id,
-    imageName: request.imageName,
-    command: plan.process.args,
-    labels: wanted.labels,
-    created: new Date().toISOString(),
-    stopSignal: wanted.stopSignal,
-    ...(idMaps ? { idMaps } : {}),
-    boot: bootId(),
-    ...(options.rm ? { remove: true as const } : {}),
-  };
+  const record = recordOf(request, asked, plan.process.args, idMaps);
   try {
-    const areTaken = idMaps && (await import('./id-ranges.ts')).areTaken;
-    withStoreLock(root, () => {
-      if (areTaken?.(root, idMaps!)) throw new IdsTaken();
-      if (!existsSync(imageFile(root, record.image)))
-        throw new ContainerError(`the image ${request.imageName} was removed just now`);
-      createContainer(root, record); // from here on rmi refuses: a container uses the image
-    });
+    await register(root, record);
   } catch (error) {
     states.remove();
     throw error;
@@ -173,6 +157,45 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
   }
 }
 
+export function checkCidfile({ cidfile }: RunOptions): void {
+  if (cidfile !== undefined && existsSync(cidfile))
+    throw new ContainerError(`${cidfile} exists already`, {
+      hint: 'a cidfile is never overwritten: remove it, or give another --cidfile',
+    });
+}
+
+export function recordOf(
+  { options, image, imageName }: Pick<RunRequest, 'options' | 'image' | 'imageName'>,
+  { id, wanted }: AskedRun,
+  args: readonly string[],
+  idMaps: IdMaps | undefined,
+): ContainerRecord {
+  return {
+    id,
+    name: options.name,
+    image: image.id,
+    imageName,
+    command: args,
+    labels: wanted.labels,
+    created: new Date().toISOString(),
+    stopSignal: wanted.stopSignal,
+    ...(idMaps ? { idMaps } : {}),
+    boot: bootId(),
+    ...(options.rm ? { remove: true as const } : {}),
+  };
+}
+
+/** Makes the container's folder: from here on rmi refuses, a container uses the image. @throws IdsTaken, ContainerError */
+export async function register(root: string, record: ContainerRecord): Promise<void> {
+  const areTaken = record.idMaps && (await import('./id-ranges.ts')).areTaken;
+  withStoreLock(root, () => {
+    if (areTaken?.(root, record.idMaps!)) throw new IdsTaken();
+    if (!existsSync(imageFile(root, record.image)))
+      throw new ContainerError(`the image ${record.imageName} was removed just now`);
+    createContainer(root, record);
+  });
+}
+
 /** With stdin and stdout on a terminal and neither -i nor -t said, both are on. */
 function terminalWishes(options: RunOptions): { tty: boolean; interactive: boolean } {
   const atTerminal = isTerminal(0) && isTerminal(1); // not process.stdin: Node would make a pipe non-blocking, for the container too
@@ -182,14 +205,22 @@ function terminalWishes(options: RunOptions): { tty: boolean; interactive: boole
   return { tty, interactive };
 }
 
-async function mapLayers({ root, image, layersFolder }: RunRequest, maps: IdMaps): Promise<MappedLayers> {
+export async function mapLayers({ root, image, layersFolder }: LayersOf, maps: IdMaps): Promise<MappedLayers> {
   return (await import('./mapped-layers.ts')).mapLayers(root, layersFolder, image.layers, maps);
 }
 
+/** What a plan has to know of the image and where it is. */
+export interface LayersOf {
+  root: string;
+  image: Pick<Image, 'layers'>;
+  layersFolder: string;
+  options: Pick<RunOptions, 'rm' | 'isolation'>;
+}
+
 /** `filters`: a folder that keeps compiled filters. */
-function makePlan(
-  request: PlanRequest,
-  { id, wanted, tty }: AskedRun,
+export function makePlan(
+  request: LayersOf,
+  { id, wanted, tty }: Omit<AskedRun, 'interactive'>,
   filters: string | undefined,
   layers: MappedLayers = { lower: request.image.layers, idMapped: false },
 ): Plan {
@@ -246,7 +277,12 @@ function readHostFile(path: string): string {
   return existsSync(path) ? readFileSync(path, 'utf8') : '';
 }
 
-function writeEtcFiles(folder: string, options: RunOptions, wanted: ContainerSpec, idMaps: IdMaps | undefined): void {
+export function writeEtcFiles(
+  folder: string,
+  options: Pick<RunOptions, 'addHost' | 'dns'>,
+  wanted: ContainerSpec,
+  idMaps: IdMaps | undefined,
+): void {
   const hostNetwork = wanted.hostNamespaces.network;
   writeFileSync(`${folder}/hosts`, hostsFile(options.addHost, hostNetwork ? readHostFile('/etc/hosts') : undefined), {
     mode: 0o644,
@@ -259,7 +295,7 @@ function writeEtcFiles(folder: string, options: RunOptions, wanted: ContainerSpe
       chownSync(`${folder}/${name}`, hostId(idMaps.uid, 0)!, hostId(idMaps.gid, 0)!);
 }
 
-const explainer = (plan: Plan) => async (error: unknown, hostPid: number) =>
+export const explainer = (plan: Plan) => async (error: unknown, hostPid: number) =>
   (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
 
 async function runForeground(

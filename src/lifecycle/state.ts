@@ -76,6 +76,11 @@ export class StateFolder<State extends { id: string } = RunState> {
     return undefined;
   }
 
+  /** The lock's descriptor, for who is to hold it as well. */
+  get descriptor(): HostFd {
+    return this.lock;
+  }
+
   read(): State {
     return JSON.parse(readFileSync(`${this.path}/state.json`, 'utf8')) as State;
   }

@@ -130,7 +130,14 @@ export class Engine {
 
   /** What is in the run folder: ids of containers that run, or whose end nobody has cleaned up. */
   states(): string[] {
-    return folder(this.runRoot);
+    return folder(this.runRoot).filter((name) => !name.startsWith('.supervisor.'));
+  }
+
+  /** Ends what runs in the background, and waits until supervisor and keeper have gone by themselves. */
+  async quiet(): Promise<void> {
+    const ids = this.containers();
+    if (ids.length > 0) await this.run('rm', '-f', ...ids);
+    await until('the supervisor is gone', () => !existsSync(`${this.runRoot}/.supervisor.sock`), 20_000);
   }
 
   remove(): void {

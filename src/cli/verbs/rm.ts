@@ -1,31 +1,28 @@
 /** tinyctr rm CONTAINER…: removes containers that have ended, with what they wrote. */
 import type { Command } from 'commander';
 import { ContainerError } from '../../core/kernel/error.ts';
-import { cleanup } from '../../engine/cleanup.ts';
-import { findContainer, removeContainer } from '../../engine/containers.ts';
+import { removeContainer } from '../../engine/containers.ts';
 import { listStates } from '../../lifecycle/state.ts';
+import { ask } from '../../supervisor/client.ts';
+import { forEach } from '../each.ts';
 import type { Globals } from '../globals.ts';
-import { requireRoot } from '../require.ts';
 
 export function define(program: Command, globals: () => Globals): void {
   program
     .command('rm')
     .description('Remove containers that have ended, and all they wrote.')
     .argument('<container...>', 'names, ids or beginnings of ids')
-    .action(async (references: string[]) => {
+    .option('-f, --force', 'kill those that run')
+    .action(async (references: string[], { force = false }: { force?: boolean }) => {
       const { root, runRoot } = globals();
-      requireRoot();
-      await cleanup(root, runRoot);
-      const running = new Set(listStates(runRoot));
-      const found = references.map((reference) => findContainer(root, reference));
-      const alive = found.find(({ id }) => running.has(id));
-      if (alive)
-        throw new ContainerError(`container ${alive.id.slice(0, 12)} is running`, {
-          hint: 'end it first; nothing was removed',
-        });
-      for (const [i, { id }] of found.entries()) {
+      await forEach(globals(), references, async ({ id, name }) => {
+        if (force) await ask(runRoot, { op: 'stop', root, id, timeoutS: 0 });
+        else if (listStates(runRoot).includes(id))
+          throw new ContainerError(`container ${id.slice(0, 12)} is running`, {
+            hint: `end it first, tinyctr stop ${name ?? id.slice(0, 12)}, or tinyctr rm -f`,
+          });
         removeContainer(root, id);
-        process.stdout.write(`${references[i]}\n`);
-      }
+        return undefined;
+      });
     });
 }

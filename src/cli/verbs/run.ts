@@ -1,6 +1,7 @@
 /** tinyctr run [options] IMAGE [command…] */
 import { type Command, Option } from 'commander';
 import { cleanup } from '../../engine/cleanup.ts';
+import type { Hit } from '../../engine/hits.ts';
 import type { Rung } from '../../engine/isolation.ts';
 import type { RunOptions } from '../../engine/options.ts';
 import { run } from '../../engine/run.ts';
@@ -50,11 +51,16 @@ const options: readonly OptionRow[] = [
   ['--cidfile <file>', 'write the container’s id to a file'],
   ['--stop-signal <signal>', 'signal that asks the container to stop'],
   ['--cgroupns <mode>', 'host, private'],
+  ['-d, --detach', 'let it run in the background, and print its id'],
+  ['--restart <policy>', 'no (default), on-failure[:n], always or unless-stopped'],
+  ['--stop-timeout <seconds>', 'how long stop waits before it kills, 10 by default'],
+  ['--log-driver <driver>', 'json-file (default) or none'],
+  ['--log-opt <name=value>', 'max-size=BYTES, max-file=NUMBER', list],
   ['--isolation <rung>', 'chroot, namespaces or container: fewer walls, to see what each is good for'],
   ...limitOptions,
 ];
 
-const flags = ['interactive', 'tty', 'rm', 'read-only', 'privileged', 'quiet', 'init'];
+const flags = ['detach', 'interactive', 'tty', 'rm', 'read-only', 'privileged', 'quiet', 'init'];
 
 /** Options that say nothing of the container: which image, and who watches. */
 interface OtherOptions {
@@ -85,13 +91,8 @@ const repeated = [
 
 /** docker's options that this version refuses by name rather than as unknown. */
 const notYet = [
-  '-d, --detach',
   '-p, --publish <ports>',
   '-P, --publish-all',
-  '--restart <policy>',
-  '--stop-timeout <seconds>',
-  '--log-driver <driver>',
-  '--log-opt <option>',
   '--detach-keys <keys>',
   '--annotation <key=value>',
   '--volumes-from <container>',
@@ -114,7 +115,7 @@ const never = [
  * is met, all of them when it is none we know (--help, -it, one that is refused): defining all takes commander 4 ms.
  */
 export function prepare(args: readonly string[], program: Command): string[] {
-  const command = program.commands.find((c) => c.name() === 'run')!;
+  const command = program.commands.find((c) => ['run', 'create'].includes(c.name()))!;
   const defined = (name: string) =>
     [...program.options, ...command.options].find((o) => o.long === name || o.short === name);
   const out: string[] = [];
@@ -164,14 +165,15 @@ function noneGiven(): Pick<RunOptions, (typeof repeated)[number]> {
   >;
 }
 
-/** `run` with its options below `parent`; `prepare` must have seen the words. */
+/** `run`, or another verb with its options, below `parent`; `prepare` must have seen the words. */
 export function defineRun(
   parent: Command,
   act: (image: string, words: string[], options: RunOptions, wish: OtherOptions) => Promise<void>,
+  [name, description]: readonly [string, string] = ['run', 'Make a container of an image and run a command in it.'],
 ): void {
   parent
-    .command('run')
-    .description('Make a container of an image and run a command in it.')
+    .command(name)
+    .description(description)
     .argument('<image>')
     .argument('[command...]')
     .passThroughOptions()
@@ -195,7 +197,7 @@ export function define(program: Command, globals: () => Globals): void {
     let observer = debug ? await debugObserver({ root, runRoot, debug, logFormat }) : undefined;
     if (trace !== undefined) observer = (await import('../../workshop/trace.ts')).startTrace(trace);
     const rung = options.isolation as Rung | undefined;
-    process.exitCode = await run({
+    const request = {
       root,
       runRoot,
       image: found,
@@ -205,7 +207,9 @@ export function define(program: Command, globals: () => Globals): void {
       command: words,
       observer,
       ...(rung && { before: async () => (await import('../isolation.ts')).printRung(rung, globals()) }),
-      tell: async (hits) => (await import('../hits.ts')).printHits(hits, globals()),
-    });
+      tell: async (hits: readonly Hit[]) => (await import('../hits.ts')).printHits(hits, globals()),
+    };
+    if (options.detach) process.stdout.write(`${await (await import('../detached.ts')).runDetached(request)}\n`);
+    else process.exitCode = await run(request);
   });
 }

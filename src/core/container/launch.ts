@@ -23,6 +23,8 @@ export interface LaunchOptions {
   preserved?: readonly HostFd[];
   /** The container is only created, outlives this process, and waits for its start. */
   created?: Created;
+  /** The process becomes a child of this one's parent, who waits for it. */
+  sibling?: boolean;
   /** Called once the process exists, with its pid: what must be on disk before anything can go wrong. */
   born?: (hostPid: number) => void;
   /** Called while the stage waits, for hooks: all is mounted and the root still the host's, or only the last frame is left. */
@@ -70,10 +72,10 @@ async function start(
   namespaces: readonly HostFd[],
 ): Promise<AttendedProcess> {
   const cgroupFd = openCgroup(cgroup);
-  const { stdio, created } = options;
+  const { stdio, created, sibling = false } = options;
   const page = created && { page: created.page };
   const { user, clone, join } = plan.namespaces;
-  const spawn = () => spawnStage({ namespaces: user ? k.CLONE_NEWNS : clone, cgroupFd, stdio, ...page });
+  const spawn = () => spawnStage({ namespaces: user ? k.CLONE_NEWNS : clone, cgroupFd, stdio, sibling, ...page });
   let spawned: SpawnedStage;
   try {
     if (plan.cgroup.devices) attachDeviceRules(cgroupFd, plan.cgroup.devices.program);

@@ -13,10 +13,10 @@ export function sendSignal(pidfd: HostFd, signal: number): boolean {
   return syscall('pidfd_send_signal', [pidfd, signal, null, 0], ['ESRCH']) === 0;
 }
 
-/** waitid(P_PIDFD, WEXITED | WNOHANG); waitid(2). Undefined while it runs. */
+/** waitid(P_PIDFD, WEXITED | WNOHANG); waitid(2). Undefined while it runs, and for a child of somebody else's. */
 export function reap(pidfd: HostFd, flags: number = k.WNOHANG): ExitStatus | undefined {
   const info = Buffer.alloc(SIGINFO_SIZE);
-  syscall('waitid', [k.P_PIDFD, pidfd, info, k.WEXITED | flags, null]);
+  syscall('waitid', [k.P_PIDFD, pidfd, info, k.WEXITED | flags, null], ['ECHILD']);
   const child = readChildStatus(info);
   if (child.pid === 0) return undefined;
   return child.exited ? { exited: child.status } : { signal: child.status };

@@ -10,6 +10,7 @@ export const E = {
   EIO: 5,
   ENXIO: 6,
   EBADF: 9,
+  ECHILD: 10,
   EAGAIN: 11,
   EEXIST: 17,
   ENOTDIR: 20,

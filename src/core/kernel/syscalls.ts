@@ -20,7 +20,7 @@ const numbers = {
   ...{ fsetxattr: [190, 7], setxattr: [188, 5] },
   // sockets
   ...{ socket: [41, 198], socketpair: [53, 199], bind: [49, 200], connect: [42, 203], sendmsg: [46, 211] },
-  ...{ recvmsg: [47, 212] },
+  ...{ recvmsg: [47, 212], getsockopt: [55, 209] },
   // processes
   ...{ execve: [59, 221], execveat: [322, 281], exit_group: [231, 94], getpid: [39, 172], kill: [62, 129] },
   ...{ wait4: [61, 260], waitid: [247, 95], pidfd_open: [434, 434], pidfd_send_signal: [424, 424] },

@@ -1,0 +1,26 @@
+/** `tinyctr run -d` and `create`: a container that the supervisor runs. */
+
+import { removeContainer } from '../engine/containers.ts';
+import { lifeOptions } from '../engine/life-options.ts';
+import { createStored, type StoreRequest } from '../engine/stored.ts';
+import { ask } from '../supervisor/client.ts';
+
+/** Neither looks at who calls: a container that nobody attends has a terminal only if that was said. */
+export async function createDetached(request: StoreRequest): Promise<string> {
+  const { tty = false, interactive = false } = request.options;
+  const options = { ...request.options, tty, interactive };
+  return await createStored({ ...request, options }, lifeOptions(options));
+}
+
+/** Returns the id of a container that runs. */
+export async function runDetached(request: StoreRequest): Promise<string> {
+  const { root, runRoot, options } = request;
+  const id = await createDetached(request);
+  try {
+    await ask(runRoot, { op: 'start', root, id });
+  } catch (error) {
+    if (options.rm) removeContainer(root, id);
+    throw error;
+  }
+  return id;
+}

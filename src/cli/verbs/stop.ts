@@ -1,0 +1,48 @@
+/** tinyctr stop CONTAINER…: asks it to end, and kills it when it does not. */
+import type { Command } from 'commander';
+import { parseSignal } from '../../engine/identity.ts';
+import { parseWhole } from '../../engine/sizes.ts';
+import { readStored } from '../../engine/stored.ts';
+import { ask } from '../../supervisor/client.ts';
+import { forEach } from '../each.ts';
+import type { Globals } from '../globals.ts';
+
+export function define(program: Command, globals: () => Globals): void {
+  program
+    .command('stop')
+    .description('Ask containers to end: their stop signal (SIGTERM), then SIGKILL.')
+    .argument('<container...>', 'names, ids or beginnings of ids')
+    .option('-t, --timeout <seconds>', 'how long to wait before it is killed')
+    .option('-s, --signal <signal>', 'the signal that asks')
+    .action(async (references: string[], given: { timeout?: string; signal?: string }) => {
+      const wish = stopWish(given);
+      await forEach(globals(), references, async ({ id }) => {
+        await stopContainer(globals(), id, wish);
+        return undefined;
+      });
+    });
+}
+
+/** @throws UsageError */
+export function stopWish({ timeout, signal }: { timeout?: string; signal?: string }): StopWish {
+  return {
+    ...(timeout === undefined ? {} : { timeoutS: parseWhole('--timeout', timeout, 0, 1_000_000) }),
+    ...(signal === undefined ? {} : { signal: parseSignal('--signal', signal) }),
+  };
+}
+
+interface StopWish {
+  timeoutS?: number;
+  signal?: number;
+}
+
+/** Says why, where it had to wait in vain. */
+export async function stopContainer({ root, runRoot }: Globals, id: string, wish: StopWish): Promise<void> {
+  const { forced } = await ask(runRoot, { op: 'stop', root, id, ...wish });
+  const seconds = wish.timeoutS ?? readStored(root, id).stopTimeoutS;
+  if (!forced || seconds === 0) return; // with 0 nobody was asked to wait
+  process.stderr.write(
+    `tinyctr: ${id.slice(0, 12)} did not end within ${seconds} s and was killed\n` +
+      '  hint: process 1 of a container ignores a signal that it has no handler for; --init puts one in front that passes it on\n',
+  );
+}

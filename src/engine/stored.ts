@@ -1,0 +1,217 @@
+/**
+ * A container that is there before it runs, and after: made once, started as often as anybody likes. What was asked for stands in
+ * its folder, so that a later start asks nothing of the caller again. Host side.
+ */
+import { closeSync, constants, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { launch } from '../core/container/launch.ts';
+import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
+import type { ExitStatus } from '../core/host/child.ts';
+import * as k from '../core/kernel/constants.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import type { CgroupFile } from '../core/plan/plan.ts';
+import type { HostFd } from '../core/stage/stage.ts';
+import { findImage, layersFolder } from '../image/store.ts';
+import { type RunState, StateFolder } from '../lifecycle/state.ts';
+import { bootId, type ContainerRecord, readRecord, removeContainer, writeRecord } from './containers.ts';
+import { exitCode } from './foreground.ts';
+import { factsOf, readHits } from './hits.ts';
+import { LOG_NAME } from './logs.ts';
+import type { RunOptions } from './options.ts';
+import {
+  type AskedRun,
+  askedRun,
+  checkCidfile,
+  explainer,
+  makePlan,
+  mapLayers,
+  type RunRequest,
+  recordOf,
+  register,
+  withIdMaps,
+  writeEtcFiles,
+} from './run.ts';
+import { pipe } from './wait.ts';
+
+/** What `docker run` asks of the time after the start. */
+export interface LifeOptions {
+  restart: RestartPolicy;
+  /** Seconds between the stop signal and SIGKILL. */
+  stopTimeoutS: number;
+  log: LogOptions;
+}
+
+export interface RestartPolicy {
+  name: 'no' | 'on-failure' | 'always' | 'unless-stopped';
+  /** Of on-failure; 0 is without end. */
+  maxRetries: number;
+}
+
+export interface LogOptions {
+  driver: 'json-file' | 'none';
+  /** Bytes; 0 is any. */
+  maxSize: number;
+  maxFiles: number;
+}
+
+/** containers/<id>/config.json. */
+export interface StoredContainer extends LifeOptions, Pick<AskedRun, 'wanted' | 'tty' | 'interactive'> {
+  etc: Pick<RunOptions, 'addHost' | 'dns'>;
+  rm: boolean;
+  /** What is written into its cgroup. */
+  limits: readonly CgroupFile[];
+}
+
+const fileOf = (root: string, id: string): string => `${root}/containers/${id}/config.json`;
+
+export type StoreRequest = Omit<RunRequest, 'observer' | 'tell' | 'before'>;
+
+/** Makes a container that nobody runs yet. Returns its id. Throws what `run` would; then nothing of it is left. */
+export async function createStored(request: StoreRequest, life: LifeOptions): Promise<string> {
+  const { root, options } = request;
+  return await withIdMaps(request, async (idMaps) => {
+    const asked = askedRun(request, idMaps);
+    const { id, wanted, tty, interactive } = asked;
+    const plan = makePlan(request, asked, undefined, idMaps && { lower: request.image.layers, idMapped: true });
+    checkCidfile(options);
+    const { boot: _, ...record } = recordOf(request, asked, plan.process.args, idMaps); // it outlives any boot
+    await register(root, record);
+    const { addHost, dns, rm = false } = options;
+    const stored: StoredContainer = {
+      wanted,
+      tty,
+      interactive,
+      etc: { addHost, dns },
+      rm,
+      limits: plan.cgroup.files,
+      ...life,
+    };
+    try {
+      writeStored(root, id, stored);
+      if (life.log.driver !== 'none') writeFileSync(`${root}/containers/${id}/${LOG_NAME}`, '', { mode: 0o600 }); // who follows it can open it before the start
+      if (options.cidfile !== undefined) writeFileSync(options.cidfile, id, { flag: 'wx' });
+    } catch (error) {
+      removeContainer(root, id);
+      throw error;
+    }
+    return id;
+  });
+}
+
+export function writeStored(root: string, id: string, stored: StoredContainer): void {
+  const file = fileOf(root, id);
+  writeFileSync(`${file}.new`, JSON.stringify(stored), { mode: 0o600 });
+  renameSync(`${file}.new`, file);
+}
+
+/** @throws ContainerError for one that was never stored: a `run` in the foreground with --rm, or a damaged one */
+export function readStored(root: string, id: string): StoredContainer {
+  try {
+    return JSON.parse(readFileSync(fileOf(root, id), 'utf8')) as StoredContainer;
+  } catch (error) {
+    throw new ContainerError(`what container ${id.slice(0, 12)} was made of can't be read`, {
+      hint: `tinyctr rm ${id.slice(0, 12)}`,
+      cause: error,
+    });
+  }
+}
+
+/** Descriptors of a container that was started; all owned by the caller. */
+export interface Started {
+  pid: number;
+  child: HostFd;
+  lock: HostFd;
+  logFolder: HostFd | undefined;
+  out: HostFd;
+  err: HostFd | undefined;
+  in: HostFd | undefined;
+}
+
+/**
+ * Starts it as a child of this process's parent. `born` hears the pid of every process that was to become the container's.
+ * Throws what kept it from running; then it is as it was before.
+ */
+export async function startStored(
+  root: string,
+  runRoot: string,
+  id: string,
+  born: (pid: number) => void,
+): Promise<Started> {
+  const record = readRecord(root, id);
+  if (record === undefined) throw new ContainerError(`no such container: ${id.slice(0, 12)}`);
+  const stored = readStored(root, id);
+  const image = findImage(root, record.image);
+  if (image === undefined) throw new ContainerError(`the image ${record.imageName} is gone`);
+  const source = { root, image, layersFolder: layersFolder(root), options: stored };
+  const layers = record.idMaps && (await mapLayers(source, record.idMaps));
+  const plan = makePlan(source, { id, ...stored }, `${root}/seccomp`, layers);
+  const state = { id, pid: 0, cgroup: plan.cgroup.path, root, remove: stored.rm };
+  const states = StateFolder.create(runRoot, state);
+  const { ended: _, ...young } = record;
+  writeRecord(root, { ...young, started: new Date().toISOString(), boot: bootId() });
+  const given = standardStreams(stored);
+  try {
+    writeEtcFiles(states.path, stored.etc, stored.wanted, record.idMaps);
+    const container = await launch(plan, {
+      stdio: given.theirs,
+      sibling: true,
+      explain: explainer(plan),
+      born(pid) {
+        born(pid);
+        states.write({ ...state, pid });
+      },
+    });
+    const logFolder = stored.log.driver === 'none' ? undefined : openFolder(`${root}/containers/${id}`);
+    const { terminal, hostPid: pid, pidfd: child } = container;
+    const ours = terminal === undefined ? given.ours : { out: terminal, err: undefined, in: terminal };
+    return { pid, child, lock: states.descriptor, logFolder, ...ours };
+  } catch (error) {
+    given.discard();
+    writeRecord(root, record);
+    states.remove();
+    throw error;
+  } finally {
+    given.handOver();
+  }
+}
+
+const openFolder = (path: string): HostFd => openSync(path, k.O_PATH | k.O_DIRECTORY) as HostFd;
+
+/** What becomes its 0, 1 and 2, and the other ends. With a terminal, nothing of it is used for longer than the start. */
+function standardStreams({ tty, interactive }: StoredContainer) {
+  const nothing = () => openSync('/dev/null', constants.O_RDWR) as HostFd;
+  const [stdinRead, stdinWrite] = interactive && !tty ? pipe() : [nothing(), undefined];
+  const [stdout, stderr] = tty ? [[nothing(), nothing()], undefined] : [pipe(), pipe()];
+  const ours = { out: stdout[0]!, err: stderr?.[0], in: stdinWrite };
+  const theirs = [stdinRead, stdout[1]!, stderr?.[1] ?? stdinRead] as const;
+  const close = (fds: Iterable<HostFd | undefined>) => {
+    for (const fd of new Set(fds)) if (fd !== undefined) closeSync(fd);
+  };
+  return {
+    theirs,
+    ours,
+    handOver: () => close([...theirs, ...(tty ? [ours.out] : [])]),
+    discard: () => close(tty ? [] : Object.values(ours)),
+  };
+}
+
+/** Writes down how it ended, once: told a second time, it stays. Its processes are gone afterwards, and its cgroup. */
+export async function endStored(
+  root: string,
+  state: RunState,
+  status: ExitStatus,
+): Promise<ContainerRecord | undefined> {
+  const cgroup = `${cgroupRoot()}${state.cgroup}`;
+  killCgroup(cgroup); // in a pid namespace that is not its own, others may have outlived it
+  const record = readRecord(root, state.id);
+  const code = exitCode(status);
+  if (record === undefined || record.ended) {
+    await removeCgroup(cgroup);
+    return record;
+  }
+  const hits = readHits(cgroup, readStored(root, state.id).limits, code);
+  await removeCgroup(cgroup);
+  const limitsHit = hits.length > 0 ? { limitsHit: factsOf(hits) } : {};
+  const ended = { ...record, ended: { at: new Date().toISOString(), exitCode: code, ...limitsHit } };
+  writeRecord(root, ended);
+  return ended;
+}

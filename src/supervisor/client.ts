@@ -1,0 +1,144 @@
+/** A client's end of the way to the supervisor: connects, and starts it (through the keeper) where there is none. Host side. */
+import { spawn } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { createConnection, type Socket } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
+import { nativeFolder } from '../core/host/syscall.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import { privateFolder } from '../lifecycle/state.ts';
+import { readLines } from './lines.ts';
+import { type Hello, LOG_NAME, PROTOCOL, type Reply, type Request, SOCKET_NAME, type Word } from './protocol.ts';
+
+/** Its start takes about a tenth of a second. */
+const PATIENCE_MS = 15_000;
+
+export type Done = Extract<Reply, { done: unknown }>['done'];
+
+export interface Answer {
+  /** Throws ContainerError. */
+  done: Promise<Done>;
+  /** Resolves when input may come. */
+  ready: Promise<void>;
+  say(word: Word): void;
+  /** Ends the connection. */
+  leave(): void;
+}
+
+/** Sends one request, whose answer `done` is. Throws ContainerError as the supervisor does. */
+export async function ask(runRoot: string, request: Request): Promise<Done> {
+  return await (await begin(runRoot, request)).done;
+}
+
+export async function supervisorPids(runRoot: string): Promise<Hello> {
+  const { hello, socket } = await connected(runRoot);
+  socket.destroy();
+  return hello;
+}
+
+export async function begin(runRoot: string, request: Request): Promise<Answer> {
+  const { socket, lines } = await connected(runRoot);
+  socket.write(`${JSON.stringify(request)}\n`);
+  let isReady = () => {};
+  const ready = new Promise<void>((resolve) => {
+    isReady = resolve;
+  });
+  const answer = async (): Promise<Done> => {
+    for await (const line of lines) {
+      const reply = JSON.parse(line) as Reply;
+      if ('ready' in reply) isReady();
+      else if ('done' in reply) return reply.done;
+      else throw new ContainerError(reply.error.message, reply.error);
+    }
+    throw new ContainerError(`the supervisor ended before it answered`, {
+      hint: `tinyctr ps tells what is; what it last said: ${lastWords(runRoot)}`,
+    });
+  };
+  return {
+    done: answer().finally(() => socket.destroy()),
+    ready,
+    say: (word) => socket.write(`${JSON.stringify(word)}\n`),
+    leave: () => socket.destroy(),
+  };
+}
+
+interface Connected {
+  socket: Socket;
+  lines: AsyncGenerator<string>;
+  hello: Hello;
+}
+
+async function connected(runRoot: string): Promise<Connected> {
+  const until = Date.now() + PATIENCE_MS;
+  for (let started = false; ; await setTimeout(10)) {
+    const found = await connect(runRoot);
+    if (found) return checked(found);
+    if (!started) startKeeper(runRoot);
+    started = true;
+    if (Date.now() > until)
+      throw new ContainerError('the supervisor does not start', { hint: `what it last said: ${lastWords(runRoot)}` });
+  }
+}
+
+function checked(found: Connected): Connected {
+  if (found.hello.protocol === PROTOCOL) return found;
+  found.socket.destroy();
+  throw new ContainerError(`the supervisor speaks protocol ${found.hello.protocol}, this tinyctr ${PROTOCOL}`, {
+    hint: `it is of another version: kill ${found.hello.pid}, no container ends by that`,
+  });
+}
+
+/** Undefined where nobody is, or is about to leave: an end comes in place of the Hello. */
+async function connect(runRoot: string): Promise<Connected | undefined> {
+  const folder = openFolder(runRoot);
+  if (folder === undefined) return undefined;
+  // The path of a Unix socket has at most 107 bytes; a run root may have more.
+  const socket = createConnection(`/proc/self/fd/${folder}/${SOCKET_NAME}`);
+  const lines = readLines(socket);
+  try {
+    const { value } = await lines.next();
+    if (value !== undefined) return { socket, lines, hello: JSON.parse(value) as Hello };
+  } catch (error) {
+    if (!['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EAGAIN'].includes((error as { code?: string }).code ?? ''))
+      throw error;
+  } finally {
+    closeSync(folder);
+  }
+  socket.destroy();
+  return undefined;
+}
+
+function openFolder(path: string): number | undefined {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** A second one at the same time sees the first one's lock, and ends. */
+function startKeeper(runRoot: string): void {
+  privateFolder(runRoot);
+  const log = openSync(`${runRoot}/${LOG_NAME}`, 'a', 0o600);
+  const here = import.meta.dirname;
+  const root = here.slice(0, Math.max(here.lastIndexOf('/dist'), here.lastIndexOf('/src/')));
+  const words = [runRoot, process.execPath, `${root}/dist/tinyctr-supervisor.cjs`, runRoot];
+  const idleMs = process.env.TINYCTR_SUPERVISOR_IDLE_MS;
+  const keeper = spawn(`${nativeFolder}/keeper`, words, {
+    detached: true,
+    cwd: '/',
+    stdio: ['ignore', log, log],
+    env: { PATH: process.env.PATH, ...(idleMs === undefined ? {} : { TINYCTR_SUPERVISOR_IDLE_MS: idleMs }) },
+  });
+  keeper.once('error', () => undefined); // the socket tells
+  keeper.unref();
+  closeSync(log);
+}
+
+function lastWords(runRoot: string): string {
+  try {
+    return readFileSync(`${runRoot}/${LOG_NAME}`, 'utf8').trimEnd().split('\n').slice(-3).join(' / ') || 'nothing';
+  } catch {
+    return 'nothing';
+  }
+}

@@ -1,0 +1,141 @@
+/** The supervisor's end of the way to the keeper (native-shim/keeper.c), its parent; the twin of native-shim/keeper.h. */
+import { closeSync, readdirSync, readFileSync } from 'node:fs';
+import { Socket } from 'node:net';
+import type { ExitStatus } from '../core/host/child.ts';
+import { rawSyscall, shim, syscall } from '../core/host/syscall.ts';
+import type { HostFd } from '../core/stage/stage.ts';
+
+/** enum what. */
+export const orders = { KEEP: 1, FORGET: 2, END_INPUT: 3 } as const;
+/** Bytes of struct order and where its fields are; bytes of struct news. */
+export const ORDER_SIZE = 24;
+export const orderFields = { what: 0, pid: 4, present: 8, max_files: 12, max_size: 16 } as const;
+export const NEWS_SIZE = 16;
+/** enum kept. */
+export const keptNames = ['CHILD', 'LOCK', 'LOG_FOLDER', 'OUT', 'ERR', 'IN'] as const;
+const CLD_EXITED = 1;
+const NO_INPUT = -1;
+
+/** Borrowed: the keeper has its own afterwards. In the order of enum kept. */
+export interface Kept {
+  child: HostFd;
+  lock: HostFd;
+  /** Where its log is to be; undefined if nobody wants one. */
+  logFolder: HostFd | undefined;
+  /** The read end of its standard output, or its terminal. */
+  out: HostFd;
+  err: HostFd | undefined;
+  /** The write end of its standard input, or its terminal. */
+  in: HostFd | undefined;
+}
+
+export interface LogLimits {
+  /** Bytes of a file; 0 is any. */
+  maxSize: number;
+  /** The current one counted. */
+  maxFiles: number;
+}
+
+export interface News {
+  pid: number;
+  /** Undefined: it runs. */
+  ended: ExitStatus | undefined;
+  /** The keeper's number of the descriptor. */
+  input: number | undefined;
+}
+
+export class Keeper {
+  private readonly socket: HostFd;
+  private readonly pid = process.ppid;
+  private readonly news: Socket;
+  private rest = Buffer.alloc(0);
+
+  /** `socket`: a SOCK_SEQPACKET; `news`: the read end of a pipe. */
+  constructor(socket: HostFd, news: HostFd, tell: (news: News) => void) {
+    this.socket = socket;
+    this.news = new Socket({ fd: news, readable: true, writable: false });
+    this.news.on('data', (chunk: Buffer) => {
+      this.rest = Buffer.concat([this.rest, chunk]);
+      for (; this.rest.length >= NEWS_SIZE; this.rest = this.rest.subarray(NEWS_SIZE)) tell(decodeNews(this.rest));
+    });
+    this.news.on('close', () => process.exit(1)); // nobody would hear of an end any more
+  }
+
+  /** From now on it is the keeper's: its output goes into its log, and it is told of its end. */
+  keep(pid: number, kept: Kept, limits: LogLimits): void {
+    const fds = [kept.child, kept.lock, kept.logFolder, kept.out, kept.err, kept.in];
+    const present = fds.reduce<number>((bits, fd, i) => bits | (fd === undefined ? 0 : 1 << i), 0);
+    const given = fds.filter((fd) => fd !== undefined);
+    this.order({ what: orders.KEEP, pid, present, limits }, given);
+  }
+
+  /** The rest of its output is written, all is closed, the process reaped; also one that never became a container. */
+  forget(pid: number): void {
+    this.order({ what: orders.FORGET, pid }, []);
+  }
+
+  /** Its standard input ends, once everybody else has closed it as well. */
+  endInput(pid: number): void {
+    this.order({ what: orders.END_INPUT, pid }, []);
+  }
+
+  private order(
+    order: { what: number; pid: number; present?: number; limits?: LogLimits },
+    fds: readonly HostFd[],
+  ): void {
+    const packet = Buffer.alloc(ORDER_SIZE);
+    packet.writeUInt32LE(order.what, orderFields.what);
+    packet.writeInt32LE(order.pid, orderFields.pid);
+    packet.writeUInt32LE(order.present ?? 0, orderFields.present);
+    packet.writeUInt32LE(order.limits?.maxFiles ?? 0, orderFields.max_files);
+    packet.writeBigUInt64LE(BigInt(order.limits?.maxSize ?? 0), orderFields.max_size);
+    const result = shim('tinyctr_send', [this.socket, packet, packet.length, Int32Array.from(fds), fds.length]);
+    if (result < 0) throw new Error(`the keeper is gone (errno ${-result})`);
+  }
+
+  /** A descriptor of the keeper's, copied: pidfd_getfd(2). Owned by the caller. */
+  take(number: number): HostFd {
+    const pidfd = syscall('pidfd_open', [this.pid, 0]) as HostFd;
+    const fd = syscall('pidfd_getfd', [pidfd, number, 0]) as HostFd;
+    closeSync(pidfd);
+    return fd;
+  }
+
+  /** Children of the keeper that are dead and nobody's: an earlier supervisor ended before it could tell. proc_pid_task_children(5). */
+  forgetOthers(known: ReadonlySet<number>): void {
+    const threads = readdirSync(`/proc/${this.pid}/task`);
+    const children = threads.flatMap((tid) =>
+      readFileSync(`/proc/${this.pid}/task/${tid}/children`, 'utf8').split(' '),
+    );
+    for (const child of children.filter(Boolean).map(Number))
+      if (child !== process.pid && !known.has(child)) this.forget(child);
+  }
+
+  /** Does not keep this process from ending. */
+  unref(): void {
+    this.news.unref();
+  }
+}
+
+export function decodeNews(bytes: Buffer): News {
+  const [pid, ended, status, input] = [0, 4, 8, 12].map((at) => bytes.readInt32LE(at)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  return {
+    pid,
+    ended: ended === 0 ? undefined : ended === CLD_EXITED ? { exited: status } : { signal: status },
+    input: input === NO_INPUT ? undefined : input,
+  };
+}
+
+/** SO_PEERCRED; unix(7): the uid of who is at the other end. */
+export function peerUid(fd: number): number {
+  const [SOL_SOCKET, SO_PEERCRED] = [1, 17];
+  const credentials = Buffer.alloc(12);
+  const length = Int32Array.of(credentials.length);
+  if (rawSyscall('getsockopt', fd, SOL_SOCKET, SO_PEERCRED, credentials, length) !== 0) return -1;
+  return credentials.readInt32LE(4);
+}

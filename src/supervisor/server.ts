@@ -1,0 +1,93 @@
+/** The supervisor's socket: who may talk, one request a connection, the answer. */
+import { closeSync, writeSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { ContainerError } from '../core/kernel/error.ts';
+import type { HostFd } from '../core/stage/stage.ts';
+import { setWindowSize } from '../engine/terminal.ts';
+import type { Containers } from './containers.ts';
+import { peerUid } from './keeper.ts';
+import { readLines } from './lines.ts';
+import { type Hello, PROTOCOL, type Reply, type Request, type Word } from './protocol.ts';
+
+/** `listener`: a socket that listens already. */
+export function serve(listener: HostFd, containers: Containers, changed: () => void): Server {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    void answer(socket, containers)
+      .catch((error) => console.error(error))
+      .finally(() => {
+        socket.end();
+        changed();
+      });
+    socket.on('error', () => socket.destroy()); // the client is gone
+    socket.on('close', changed);
+  });
+  server.listen({ fd: listener });
+  return server;
+}
+
+async function answer(socket: Socket, containers: Containers): Promise<void> {
+  const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
+  if (peerUid(fd) !== process.getuid!()) return void socket.destroy();
+  const say = (reply: Reply | Hello) => socket.write(`${JSON.stringify(reply)}\n`);
+  say({ protocol: PROTOCOL, pid: process.pid, keeperPid: process.ppid });
+  const lines = readLines(socket);
+  const { value } = await lines.next();
+  if (value === undefined) return;
+  try {
+    say(await perform(JSON.parse(value) as Request, containers, say, lines));
+  } catch (error) {
+    say({ error: inWords(error) });
+  }
+}
+
+function inWords(error: unknown): { message: string; hint?: string; exitCode: number } {
+  if (!(error instanceof ContainerError)) console.error(error);
+  const { message, hint, exitCode = 125 } = error as ContainerError;
+  return { message, exitCode, ...(hint === undefined ? {} : { hint }) };
+}
+
+async function perform(
+  request: Request,
+  containers: Containers,
+  say: (reply: Reply) => void,
+  lines: AsyncGenerator<string>,
+): Promise<Reply> {
+  switch (request.op) {
+    case 'hello':
+      return { done: {} };
+    case 'start':
+      await containers.start(request.root, request.id);
+      return { done: {} };
+    case 'stop': {
+      const forced = await containers.stop(request.root, request.id, request.signal, request.timeoutS);
+      return { done: forced ? { forced } : {} };
+    }
+    case 'kill':
+      containers.kill(request.id, request.signal);
+      return { done: {} };
+    case 'wait':
+      return { done: { exitCode: await containers.wait(request.root, request.id) } };
+    case 'input':
+      if (await passInput(containers.input(request.id), lines, () => say({ ready: true })))
+        containers.endInput(request.id);
+      return { done: {} };
+    default:
+      throw new ContainerError(`the supervisor knows no ${JSON.stringify((request as { op: unknown }).op)}`);
+  }
+}
+
+/** Owns `fd`. Returns true for the end of the input, false when the client has left. */
+async function passInput(fd: HostFd, lines: AsyncGenerator<string>, ready: () => void): Promise<boolean> {
+  try {
+    ready();
+    for await (const line of lines) {
+      const { bytes, size, end } = JSON.parse(line) as Word;
+      if (bytes !== undefined) writeSync(fd, Buffer.from(bytes, 'base64'));
+      if (size) setWindowSize(fd, size.rows, size.columns);
+      if (end) return true;
+    }
+    return false;
+  } finally {
+    closeSync(fd);
+  }
+}
