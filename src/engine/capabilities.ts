@@ -1,53 +1,11 @@
 /** Which capabilities the container's process has: docker's defaults, --cap-add, --cap-drop, --privileged. Pure. */
+import { capabilitiesIn, capabilityNames } from '../core/plan/capabilities.ts';
 import type { Capabilities } from '../core/spec/types.ts';
 import { didYouMean } from './nearest.ts';
 import type { HostReaders, RunOptions } from './options.ts';
 import { type Problems, UsageError } from './usage-error.ts';
 
-/** Every capability of Linux 5.9 and later, in the order of their numbers (capabilities(7)). */
-export const allCapabilities: readonly string[] = [
-  'CAP_CHOWN',
-  'CAP_DAC_OVERRIDE',
-  'CAP_DAC_READ_SEARCH',
-  'CAP_FOWNER',
-  'CAP_FSETID',
-  'CAP_KILL',
-  'CAP_SETGID',
-  'CAP_SETUID',
-  'CAP_SETPCAP',
-  'CAP_LINUX_IMMUTABLE',
-  'CAP_NET_BIND_SERVICE',
-  'CAP_NET_BROADCAST',
-  'CAP_NET_ADMIN',
-  'CAP_NET_RAW',
-  'CAP_IPC_LOCK',
-  'CAP_IPC_OWNER',
-  'CAP_SYS_MODULE',
-  'CAP_SYS_RAWIO',
-  'CAP_SYS_CHROOT',
-  'CAP_SYS_PTRACE',
-  'CAP_SYS_PACCT',
-  'CAP_SYS_ADMIN',
-  'CAP_SYS_BOOT',
-  'CAP_SYS_NICE',
-  'CAP_SYS_RESOURCE',
-  'CAP_SYS_TIME',
-  'CAP_SYS_TTY_CONFIG',
-  'CAP_MKNOD',
-  'CAP_LEASE',
-  'CAP_AUDIT_WRITE',
-  'CAP_AUDIT_CONTROL',
-  'CAP_SETFCAP',
-  'CAP_MAC_OVERRIDE',
-  'CAP_MAC_ADMIN',
-  'CAP_SYSLOG',
-  'CAP_WAKE_ALARM',
-  'CAP_BLOCK_SUSPEND',
-  'CAP_AUDIT_READ',
-  'CAP_PERFMON',
-  'CAP_BPF',
-  'CAP_CHECKPOINT_RESTORE',
-];
+const known: readonly string[] = capabilityNames;
 
 /** What docker leaves to a container's root: enough for package managers and servers, nothing that rules the host. */
 const defaultCapabilities: readonly string[] = [
@@ -72,8 +30,8 @@ function capabilityName(option: string, text: string): string {
   const upper = text.toUpperCase();
   if (upper === 'ALL' || upper === 'CAP_ALL') return 'ALL';
   const name = upper.startsWith('CAP_') ? upper : `CAP_${upper}`;
-  if (allCapabilities.includes(name)) return name;
-  const near = didYouMean(name, allCapabilities);
+  if (known.includes(name)) return name;
+  const near = didYouMean(name, known);
   throw new UsageError(`${option} '${text}' is no capability: give ALL or a name of capabilities(7), NET_ADMIN${near}`);
 }
 
@@ -82,8 +40,7 @@ function availableCapabilities(host: HostReaders): string[] {
   const status = Buffer.from(host.readFile('/proc/self/status')).toString();
   const bounding = /^CapBnd:\s*([0-9a-f]+)$/m.exec(status)?.[1];
   if (bounding === undefined) throw new UsageError('the host shows no capability bounding set in /proc/self/status');
-  const mask = BigInt(`0x${bounding}`);
-  return allCapabilities.filter((_, number) => (mask >> BigInt(number)) & 1n);
+  return capabilitiesIn(BigInt(`0x${bounding}`));
 }
 
 /**

@@ -12,7 +12,8 @@ import { findImage, type Image, type LayerRecord } from '../image/records.ts';
 import { familiarName, type Reference } from '../image/reference.ts';
 import { withWork } from '../image/with-work.ts';
 import type { Work } from '../image/work.ts';
-import { Repository } from '../registry/client.ts';
+import type { Repository } from '../registry/client.ts';
+import { transfer } from '../registry/transfer.ts';
 import { type ImageDocuments, readDocuments } from './documents.ts';
 import { fetchLayer, type LayerRequest } from './fetch-layer.ts';
 import type { LayerProgress, TransferProgress } from './progress.ts';
@@ -42,23 +43,11 @@ export interface Pulled {
 
 /** Throws ContainerError; then no name of the store has changed. */
 export async function pullImage(request: PullRequest): Promise<Pulled> {
-  const { root, reference, progress, signal } = request;
+  const { root } = request;
   cleanStore(root); // what a pull that was killed had half unpacked
-  const failure = new AbortController(); // one layer's failure ends the others
-  const inner = { ...request, signal: AbortSignal.any([signal, failure.signal]) };
-  const repository = new Repository(reference, {
-    insecure: request.insecure,
-    signal: inner.signal,
-    settings: { warn: (text) => progress.note(text) },
-  });
-  try {
-    return await withWork(root, (work) => pullWithin(inner, work, repository, failure), { blobs: 'stay' });
-  } catch (error) {
-    throw signal.aborted ? signal.reason : error;
-  } finally {
-    progress.end();
-    repository.close();
-  }
+  return await transfer(request, (inner, repository, failure) =>
+    withWork(root, (work) => pullWithin(inner, work, repository, failure), { blobs: 'stay' }),
+  );
 }
 
 async function pullWithin(

@@ -15,7 +15,8 @@ import { makeSendable, type SendableImage } from '../image/sendable.ts';
 import { withWork } from '../image/with-work.ts';
 import type { Work } from '../image/work.ts';
 import type { LayerProgress, TransferProgress } from '../pull/progress.ts';
-import { Repository } from '../registry/client.ts';
+import type { Repository } from '../registry/client.ts';
+import { transfer } from '../registry/transfer.ts';
 import { mountSources } from './mount-sources.ts';
 import { pushLayer } from './push-layer.ts';
 
@@ -34,24 +35,12 @@ export interface PushRequest {
 
 /** Returns the manifest as the registry has it now. Throws ContainerError; then no name of the registry has changed. */
 export async function pushImage(request: PushRequest): Promise<BlobRecord> {
-  const { root, reference, progress, signal } = request;
+  const { root, reference } = request;
   cleanStore(root);
   const image = await namedImage(root, reference);
-  const failure = new AbortController(); // one layer's failure ends the others
-  const inner = { ...request, signal: AbortSignal.any([signal, failure.signal]) };
-  const repository = new Repository(reference, {
-    insecure: request.insecure,
-    signal: inner.signal,
-    settings: { warn: (text) => progress.note(text) },
-  });
-  try {
-    return await withWork(root, (work) => pushWithin(inner, work, repository, image, failure), { images: [image] });
-  } catch (error) {
-    throw signal.aborted ? signal.reason : error;
-  } finally {
-    progress.end();
-    repository.close();
-  }
+  return await transfer(request, (inner, repository, failure) =>
+    withWork(root, (work) => pushWithin(inner, work, repository, image, failure), { images: [image] }),
+  );
 }
 
 /** The tags of a repository that the store has, in alphabetical order. */

@@ -3,48 +3,13 @@
 // The one file of `npm run build:bun` runs beside them where it has been built.
 // usage: npm run bench:oci [-- --json FILE]
 import { spawnSync } from 'node:child_process';
-import {
-  closeSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { closeSync, cpSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { enterView, has, makeScratch, median, must, project, writeJson } from './view.mjs';
 
-const project = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const rounds = Number(process.env.ROUNDS ?? 30);
 
-if (process.getuid() !== 0) {
-  console.error('bench: needs root');
-  process.exit(1);
-}
-if (!process.env.TINYCTR_BENCH_INSIDE) {
-  const view = 'mount --make-rprivate /; umount -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec "$@"';
-  const args = ['-m', 'sh', '-c', view, 'sh', process.execPath, ...process.argv.slice(1)];
-  const env = { ...process.env, TINYCTR_BENCH_INSIDE: '1' };
-  delete env.NODE_EXTRA_CA_CERTS;
-  process.exit(spawnSync('unshare', args, { stdio: 'inherit', env }).status ?? 1);
-}
-
-const scratch = mkdtempSync(join(tmpdir(), 'tinyctr-bench-'));
-must('mount', '-t', 'tmpfs', 'bench', scratch); // in memory: what the disk does when folders go is the disk's affair
-process.on('exit', () => {
-  spawnSync('umount', ['--lazy', scratch]);
-  rmdirSync(scratch);
-});
-
-function must(command, ...args) {
-  const { status, stderr } = spawnSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] });
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${stderr}`);
-}
+enterView();
+const scratch = makeScratch();
 
 /** One root filesystem and one config.json for all: of tinyctr-oci spec, without device rules (crun 1.8 can't load them in this view). */
 function makeBundle(name, args) {
@@ -76,7 +41,6 @@ cpSync(`${scratch}/store/layers/${layer}`, `${scratch}/rootfs`, { recursive: tru
 const once = makeBundle('once', ['true']);
 const idle = makeBundle('idle', ['sleep', '100000']);
 
-const has = (command) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
 const byBun = `${project}/dist.bun/tinyctr-oci`;
 const programs = { 'tinyctr-oci': `${project}/bin/tinyctr-oci`, bun: byBun, runc: 'runc', crun: 'crun' };
 if (!existsSync(byBun)) {
@@ -140,7 +104,6 @@ try {
   for (const name of Object.keys(programs)) call(name, 'delete', '--force', `bench-${name}-idle`);
 }
 
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 const medians = {};
 console.log(`medians of ${rounds} interleaved rounds, ms`);
 for (const [operation, byName] of Object.entries(times)) {
@@ -152,5 +115,4 @@ for (const [operation, byName] of Object.entries(times)) {
     runc && `  ${(ours / runc).toFixed(2)} times runc (to reach: ${goal}${ours / runc <= goal ? '' : ', missed'})`;
   console.log(`${operation.padEnd(22)} ${cells.join('  ')}${ratio ?? ''}`);
 }
-const json = process.argv.indexOf('--json');
-if (json > 0) writeFileSync(process.argv[json + 1], `${JSON.stringify({ rounds, medians }, null, 2)}\n`);
+writeJson({ rounds, medians });

@@ -2,50 +2,14 @@
 // Prints medians and ratios; ROUNDS sets the number of rounds. Needs root; what is not installed is left out, and said so.
 // usage: npm run bench [-- --json FILE]
 import { spawnSync } from 'node:child_process';
-import {
-  closeSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { enterView, has, makeScratch, median, must, project, writeJson } from './view.mjs';
 
-const project = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const rounds = Number(process.env.ROUNDS ?? 40);
 
-if (process.getuid() !== 0) {
-  console.error('bench: needs root');
-  process.exit(1);
-}
-if (!process.env.TINYCTR_BENCH_INSIDE) {
-  // No controllers, but the v2 code path of every runtime, and nothing that touches the host's own mounts.
-  const view = 'mount --make-rprivate /; umount -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec "$@"';
-  const args = ['-m', 'sh', '-c', view, 'sh', process.execPath, ...process.argv.slice(1)];
-  const env = { ...process.env, TINYCTR_BENCH_INSIDE: '1' };
-  delete env.NODE_EXTRA_CA_CERTS; // 40 to 50 ms of Node 20's start; the launcher drops it, a bare node would not
-  process.exit(spawnSync('unshare', args, { stdio: 'inherit', env }).status ?? 1);
-}
-
-const scratch = mkdtempSync(join(tmpdir(), 'tinyctr-bench-'));
-// In memory: what the disk does when folders go is the disk's affair (ext4 with discard and no journal: 4 ms a folder).
-must('mount', '-t', 'tmpfs', 'bench', scratch);
-process.on('exit', () => {
-  spawnSync('umount', ['--lazy', scratch]); // with what podman left mounted below
-  rmdirSync(scratch);
-});
-const has = (command) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
+enterView();
+const scratch = makeScratch();
 const tinyctr = [`${project}/bin/tinyctr`, '--root', `${scratch}/root`, '--run-root', `${scratch}/run`];
-
-function must(command, ...args) {
-  const { status, stderr } = spawnSync(command, args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${stderr}`);
-}
 
 /** The embedded image's own root filesystem and config.json of the container that tinyctr makes, for runc. */
 async function bundles() {
@@ -164,7 +128,6 @@ for (let round = -2; round < rounds; round++) {
   }
 }
 
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 const medians = Object.fromEntries(Object.entries(times).map(([name, values]) => [name, median(values)]));
 console.log(`medians of ${rounds} interleaved rounds, ms`);
 for (const [name, ms] of Object.entries(medians)) console.log(`${name.padEnd(30)} ${ms.toFixed(1).padStart(7)}`);
@@ -179,5 +142,4 @@ for (const [ours, theirs, goal] of ratios) {
     `${ours} / ${theirs}: ${ratio.toFixed(2)} (to reach: ${goal.toFixed(2)}${ratio <= goal ? '' : ', missed'})`,
   );
 }
-const json = process.argv.indexOf('--json');
-if (json > 0) writeFileSync(process.argv[json + 1], `${JSON.stringify({ rounds, medians }, null, 2)}\n`);
+writeJson({ rounds, medians });

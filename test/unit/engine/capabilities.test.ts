@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { allCapabilities } from '../../../src/engine/capabilities.ts';
+import { capabilityNames } from '../../../src/core/plan/capabilities.ts';
 import type { RunOptions } from '../../../src/engine/options.ts';
 import { fakeHost, problemOf, problemsOf, specOf } from './support.ts';
 
@@ -35,9 +35,9 @@ describe('capabilities', () => {
   });
 
   it('are 41, numbered as in capabilities(7)', () => {
-    expect(allCapabilities).toHaveLength(41);
-    expect(allCapabilities.indexOf('CAP_SYS_ADMIN')).toBe(21);
-    expect(allCapabilities.indexOf('CAP_CHECKPOINT_RESTORE')).toBe(40);
+    expect(capabilityNames).toHaveLength(41);
+    expect(capabilityNames.indexOf('CAP_SYS_ADMIN')).toBe(21);
+    expect(capabilityNames.indexOf('CAP_CHECKPOINT_RESTORE')).toBe(40);
   });
 
   it('are added and dropped by name, with or without CAP_, in any case', () => {
@@ -52,7 +52,7 @@ describe('capabilities', () => {
     expect(bounding({ capDrop: ['ALL'], capAdd: ['NET_RAW'] })).toEqual(['CAP_NET_RAW']);
     expect(bounding({ capDrop: ['all'] })).toEqual([]);
     expect(bounding({ capAdd: ['ALL'], capDrop: ['SYS_ADMIN'] })).toEqual(
-      allCapabilities.filter((name) => name !== 'CAP_SYS_ADMIN').sort(),
+      capabilityNames.filter((name) => name !== 'CAP_SYS_ADMIN').sort(),
     );
     expect(bounding({ capAdd: ['KILL'], capDrop: ['KILL'] })).toContain('CAP_KILL');
     expect(problemOf(() => bounding({ capAdd: ['ALL'], capDrop: ['ALL'] }))).toContain('exclude each other');
