@@ -25,7 +25,7 @@ async function endOrphan(folder: StateFolder, id: string, root: string): Promise
     const state = readState(folder, id, root);
     const cgroup = `${cgroupRoot()}${state.cgroup}`;
     killCgroup(cgroup);
-    await removeCgroup(cgroup);
+    removeCgroup(cgroup);
     if (!isLimit(id)) endRecord(state.root, id, state.remove);
   } catch (error) {
     folder.release();

@@ -66,7 +66,7 @@ export async function limit(request: LimitRequest): Promise<number> {
     await request.tell.ended(folder, left, readHits(folder, plan.files, status, request.observer !== undefined));
     return status;
   } finally {
-    await removeCgroup(folder); // if it can't be, its state stays: cleanup finds it
+    removeCgroup(folder); // if it can't be, its state stays: cleanup finds it
     states.remove();
   }
 }

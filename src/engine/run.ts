@@ -328,6 +328,6 @@ async function runForeground(
   await detach?.();
   await stdio.drained();
   const hits = readHits(container.cgroup, plan.cgroup.files, status, observer !== undefined);
-  await removeCgroup(container.cgroup);
+  removeCgroup(container.cgroup);
   return { status, hits };
 }

@@ -205,11 +205,11 @@ export async function endStored(
   const record = readRecord(root, state.id);
   const code = exitCode(status);
   if (record === undefined || record.ended) {
-    await removeCgroup(cgroup);
+    removeCgroup(cgroup);
     return record;
   }
   const hits = readHits(cgroup, readStored(root, state.id).limits, code);
-  await removeCgroup(cgroup);
+  removeCgroup(cgroup);
   const limitsHit = hits.length > 0 ? { limitsHit: factsOf(hits) } : {};
   const ended = { ...record, ended: { at: new Date().toISOString(), exitCode: code, ...limitsHit } };
   writeRecord(root, ended);

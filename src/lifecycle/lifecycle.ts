@@ -4,7 +4,7 @@
  * its page. Source: runtime-spec runtime.md, "State" and "Lifecycle".
  */
 import { closeSync, constants, existsSync, openSync, readFileSync, readSync } from 'node:fs';
-import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
+import { awaitEvent, cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { sendSignal } from '../core/host/child.ts';
 import { rawSyscall, syscall } from '../core/host/syscall.ts';
 import { SIGKILL } from '../core/kernel/constants.ts';
@@ -37,17 +37,18 @@ export interface ContainerState {
 
 export type Status = 'creating' | 'created' | 'running' | 'paused' | 'stopped';
 
-/** In ticks since boot; '' for a process that is gone or only waits to be reaped. Source: proc_pid_stat(5), fields 3 and 22. */
+/** In ticks since boot; '' for a process that is gone or only waits to be reaped. */
 export function startTime(pid: number): string {
-  const fields = statFields(pid);
-  return fields === undefined || fields[0] === 'Z' || fields[0] === 'X' ? '' : fields[19]!;
+  return readProcess(pid)?.startTime ?? '';
 }
 
-/** From the third on. Source: proc_pid_stat(5). */
-function statFields(pid: number): string[] | undefined {
+/** Of a process that is more than a zombie. Source: proc_pid_stat(5), fields 3, 9 and 22. */
+function readProcess(pid: number): { startTime: string; ending: boolean } | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ');
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
+    return { startTime: fields[19]!, ending: (Number(fields[6]) & PF_EXITING) !== 0 };
   } catch {
     return undefined;
   }
@@ -57,15 +58,19 @@ const PF_EXITING = 4;
 
 /** Nobody can enter it any more: it has ended, or is about to. A first process waits at its end for all of its pid namespace. */
 export function isEnding({ pid, startTime: started }: ContainerState): boolean {
-  const fields = statFields(pid);
-  return fields === undefined || fields[19] !== started || (Number(fields[6]) & PF_EXITING) !== 0;
+  const process = readProcess(pid);
+  return process === undefined || process.startTime !== started || process.ending;
 }
 
 /** `folder` is the container's below the root. */
 export function statusOf(folder: string, state: ContainerState): Status {
   if (state.pid === 0) return isLocked(folder) ? 'creating' : 'stopped';
-  if (startTime(state.pid) !== state.startTime) return 'stopped';
-  if (/^frozen 1$/m.test(readIfThere(`${cgroupRoot()}${state.cgroup}/cgroup.events`))) return 'paused';
+  const process = readProcess(state.pid);
+  if (process?.startTime !== state.startTime) return 'stopped';
+  const events = readIfThere(`${cgroupRoot()}${state.cgroup}/cgroup.events`);
+  // It waits for somebody to reap a process that had entered its pid namespace; of its own ones none is left.
+  if (process.ending && !/^populated 1$/m.test(events)) return 'stopped';
+  if (/^frozen 1$/m.test(events)) return 'paused';
   if (state.running) return 'running';
   if (!state.last) return 'creating';
   const { frame, call } = readPage(folder);
@@ -142,13 +147,16 @@ export function openGate(folder: string, state: ContainerState, opened?: () => v
   if (page.call < calls.length - 1) throw new ContainerError(`the container was killed during ${call}`);
 }
 
-/** Kills what is alive in the container's cgroup, waits until its process is gone, and removes the cgroup. */
-export async function destroyContainer(state: ContainerState): Promise<void> {
+/** Kills what is alive in the container's cgroup, waits until nothing is, and removes the cgroup. */
+export function destroyContainer(state: ContainerState): void {
   const cgroup = cgroupRoot() + state.cgroup;
   const pidfd = openProcess(state);
-  killCgroup(cgroup);
+  if (existsSync(cgroup)) {
+    killCgroup(cgroup);
+    if (!awaitEvent(cgroup, 'populated 0', PATIENCE_MS)) throw immortal(state);
+  }
   if (pidfd !== undefined) killAndWait(pidfd, state);
-  await removeCgroup(cgroup);
+  removeCgroup(cgroup);
 }
 
 /** Kills the container's process, and waits until it is gone. */
@@ -157,9 +165,15 @@ export function killProcess(state: ContainerState): void {
   if (pidfd !== undefined) killAndWait(pidfd, state);
 }
 
-function killAndWait(pidfd: HostFd, { pid }: ContainerState): void {
+const PATIENCE_MS = 10_000;
+
+/** Not for one that ends: a first process waits at its end until others have reaped who had entered its pid namespace. */
+function killAndWait(pidfd: HostFd, state: ContainerState): void {
   sendSignal(pidfd, SIGKILL);
-  if (!waitForAny([pidfd], 10_000))
-    throw new ContainerError(`process ${pid} would not die within ten seconds: see /proc/${pid}/stack`);
+  const gone = isEnding(state) || waitForAny([pidfd], PATIENCE_MS);
   closeSync(pidfd);
+  if (!gone) throw immortal(state);
 }
+
+const immortal = ({ pid }: ContainerState) =>
+  new ContainerError(`process ${pid} would not die within ten seconds: see /proc/${pid}/stack`);

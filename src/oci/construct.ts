@@ -130,7 +130,7 @@ export async function launchPrepared(
     if (!waits) hooks?.runPoststartHooks(spec, state);
     return container;
   } catch (error) {
-    if (launched) await destroyContainer(state); // nobody would know of it: the disk is full
+    if (launched) destroyContainer(state); // nobody would know of it: the disk is full
     if (hooked) hooks?.runPoststopHooks(spec, state, (message) => warn(globals, message));
     throw error;
   } finally {

@@ -43,6 +43,6 @@ export async function createContainer(globals: Globals, id: string, request: Cre
 /** Ends what was launched, for a caller who can't be told of it. The state's folder is left to the caller. */
 export async function undo(globals: Globals, lock: Prepared['lock']): Promise<void> {
   const state = lock.read();
-  await destroyContainer(state);
+  destroyContainer(state);
   await poststop(globals, lock.path, state);
 }

@@ -21,12 +21,12 @@ export async function deleteContainer(globals: Globals, id: string, force: boole
   }
   const { state, status, lock } = found;
   try {
-    if (force) await destroyContainer(state);
+    if (force) destroyContainer(state);
     else if (status !== 'stopped')
       throw new ContainerError(`cannot delete container ${id} that is not stopped: ${status}`, {
         hint: `tinyctr-oci delete --force ${id} kills it first`,
       });
-    else await removeEmptyCgroup(cgroupRoot() + state.cgroup, id);
+    else removeEmptyCgroup(cgroupRoot() + state.cgroup, id);
     await poststop(globals, lock.path, state);
   } catch (error) {
     lock.release();
@@ -44,11 +44,11 @@ export async function poststop(globals: Globals, folder: string, state: Containe
 }
 
 /** Where the pid namespace is shared, others may have outlived the container's process: without force nothing is killed. */
-async function removeEmptyCgroup(cgroup: string, id: string): Promise<void> {
+function removeEmptyCgroup(cgroup: string, id: string): void {
   const events = existsSync(cgroup) ? readFileSync(`${cgroup}/cgroup.events`, 'utf8') : '';
   if (/^populated 1$/m.test(events))
     throw new ContainerError(`cannot delete container ${id}: processes of it are still alive`, {
       hint: `tinyctr-oci kill --all ${id} KILL, or delete --force`,
     });
-  await removeCgroup(cgroup);
+  removeCgroup(cgroup);
 }

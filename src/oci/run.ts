@@ -41,6 +41,7 @@ export async function runContainer(
     prepared.lock.remove();
     throw error;
   }
+  const { startTime } = prepared.lock.read();
   prepared.lock.release(); // others may kill or delete it while it runs
   const relaying = await stdio.handOver();
   const detach =
@@ -48,18 +49,21 @@ export async function runContainer(
       ? undefined
       : (await import('../engine/relay.ts')).attachTerminal(container.terminal, isTerminal(0), container);
   const status = await supervise(container.pidfd, relaying || detach !== undefined);
-  await cleanUp(globals, id, request.keep ?? false);
+  await cleanUp(globals, { id, pid: container.hostPid, startTime }, request.keep ?? false);
   await detach?.();
   await stdio.drained();
   return exitCode(status);
 }
 
-/** Unless somebody has deleted it already. */
-async function cleanUp(globals: Globals, id: string, keep: boolean): Promise<void> {
+type Identity = Pick<ContainerState, 'id' | 'pid' | 'startTime'>;
+
+/** Unless somebody has deleted it already, and perhaps made another one of this name. */
+async function cleanUp(globals: Globals, { id, pid, startTime }: Identity, keep: boolean): Promise<void> {
   const again = StateFolder.adopt<ContainerState>(globals.root, id, true);
   if (!again) return;
   const state = again.read();
-  await destroyContainer(state); // in a pid namespace that is not its own, others may have outlived it
+  if (state.pid !== pid || state.startTime !== startTime) return again.release();
+  destroyContainer(state); // in a pid namespace that is not its own, others may have outlived it
   if (keep) return again.release();
   await poststop(globals, again.path, state);
   again.remove();

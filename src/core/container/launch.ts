@@ -3,7 +3,7 @@
  * Host side. Read this first, then init/container.ts.
  */
 import { closeSync, readFileSync } from 'node:fs';
-import { createCgroup, openCgroup, removeCgroup } from '../host/cgroup.ts';
+import { createCgroup, killCgroup, openCgroup, removeCgroup } from '../host/cgroup.ts';
 import { attachDeviceRules } from '../host/device-filter.ts';
 import { openNamespaces, withPidNamespace } from '../host/namespaces.ts';
 import { type SpawnedStage, spawnStage } from '../host/spawn.ts';
@@ -57,7 +57,8 @@ export async function launch(plan: Plan, options: LaunchOptions): Promise<Runnin
     try {
       return { ...(await start(plan, options, cgroup, namespaces)), cgroup };
     } catch (error) {
-      await removeCgroup(cgroup);
+      killCgroup(cgroup); // where the pid namespace is shared, a hook's daemon may have outlived the process
+      removeCgroup(cgroup);
       throw error;
     }
   } finally {

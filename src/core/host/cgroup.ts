@@ -6,6 +6,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   rmdirSync,
   writeFileSync,
   writeSync,
@@ -15,6 +16,7 @@ import type { CgroupFile, CgroupPlan } from '../plan/plan.ts';
 import type { HostFd } from '../stage/stage.ts';
 import { checkControllers, enableControllers, makeCgroup, words } from './cgroup-controllers.ts';
 import { type MountInfo, readMountinfo } from './mountinfo.ts';
+import { syscall } from './syscall.ts';
 
 /** Where the v2 hierarchy is mounted: /sys/fs/cgroup, or /sys/fs/cgroup/unified on a hybrid host. */
 export function cgroupRoot(mounts: readonly MountInfo[] = readMountinfo('self')): string {
@@ -110,17 +112,36 @@ export function killCgroup(folder: string): void {
   if (existsSync(folder)) writeFileSync(`${folder}/cgroup.kill`, '1');
 }
 
-/** Removes the cgroup and those that the container made in it. Throws after two seconds in which processes would not die. */
-export async function removeCgroup(folder: string): Promise<void> {
-  for (let waitMs = 1; ; waitMs *= 2) {
-    if (!existsSync(folder)) return;
-    try {
-      removeTree(folder);
-      return;
-    } catch (error) {
-      if ((error as { code?: string }).code !== 'EBUSY' || waitMs > 1024) throw error;
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
-    }
+/** Removes the cgroup and those that the container made in it, once no process is left in them. EBUSY if one would not die within two seconds. */
+export function removeCgroup(folder: string): void {
+  try {
+    removeTree(folder);
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'EBUSY') throw error;
+    awaitEvent(folder, 'populated 0', 2000);
+    removeTree(folder);
+  }
+}
+
+const POLLPRI = 2;
+
+/** Waits for a line of cgroup.events: the kernel wakes who polls that file and has read it before. False if nothing changes for `timeoutMs`. */
+export function awaitEvent(folder: string, line: string, timeoutMs: number): boolean {
+  const events = openSync(`${folder}/cgroup.events`, 'r');
+  const text = Buffer.alloc(256);
+  const pollfd = Int32Array.of(events, POLLPRI);
+  const timespec = BigInt64Array.of(BigInt(Math.floor(timeoutMs / 1000)), BigInt(timeoutMs % 1000) * 1_000_000n);
+  try {
+    while (
+      !text
+        .toString('latin1', 0, readSync(events, text, 0, text.length, 0))
+        .split('\n')
+        .includes(line)
+    )
+      if (syscall('ppoll', [pollfd, 1, new Uint8Array(timespec.buffer), null, 0], ['EINTR']) === 0) return false;
+    return true;
+  } finally {
+    closeSync(events);
   }
 }
 

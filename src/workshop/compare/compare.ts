@@ -111,7 +111,7 @@ function checkCgroups(folders: readonly string[]): void {
 /** A runtime that failed may leave it. It was not there before. */
 async function removeKilled(folder: string): Promise<void> {
   killCgroup(folder);
-  await removeCgroup(folder);
+  removeCgroup(folder);
 }
 
 const LEFT = /^[123]-tinyctr-compare-(\d+)$/;

@@ -121,7 +121,7 @@ function cgroupOf(pid: number): string {
 async function removeLeft(folder: string): Promise<void> {
   if (!folder.includes('tinyctr-compare-') || !existsSync(folder)) return;
   killCgroup(folder);
-  await removeCgroup(folder);
+  removeCgroup(folder);
 }
 
 function isGone(pid: number): boolean {
