@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import * as a from '../../support/archives.ts';
 import { HostileRegistry } from '../../support/hostile-registry.ts';
+import { dyingAt } from '../../support/killed.ts';
 import { needs } from '../../support/need.ts';
 import { Engine, runProgram } from '../../support/tinyctr.ts';
 import { addImage, checkNothingLeft, checkStore } from './support.ts';
@@ -33,9 +34,8 @@ describe('kill -9 at each step', needs({ root: true, command: 'strace' }), () =>
       for (let n = from!; ; n += fine ? fineStep! : 4 * fineStep!) {
         const engine = new Engine();
         try {
-          const inject = ['-e', `trace=${call}`, '-e', `inject=${call}:signal=SIGKILL:when=${n}`];
-          const words = ['-f', '-qq', '-o', '/dev/null', ...inject, ...engine.command, 'pull', `${registry.host}/x:1`];
-          const { signal } = await runProgram('strace', words);
+          const [strace, ...words] = dyingAt(call, n, { follow: true });
+          const { signal } = await runProgram(strace!, [...words, ...engine.command, 'pull', `${registry.host}/x:1`]);
           if (signal !== 'SIGKILL') break;
           killed++;
           if (readdirSync(engine.folder).includes('root') && readdirSync(engine.root).includes('names'))
