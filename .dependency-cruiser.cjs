@@ -42,9 +42,15 @@ module.exports = {
     ),
     only(
       'workshop',
-      '^src/workshop/(?!compare/)',
+      '^src/workshop/(?!compare/|doctor/)',
       '^src/(workshop|core)',
       'workshop -> core: what can be watched of it',
+    ),
+    only(
+      'doctor',
+      '^src/workshop/doctor',
+      '^src/(workshop/doctor|engine/mapped-layers\\.ts|seccomp|core)',
+      'doctor tries what containers will do: seccomp, engine/mapped-layers -> core',
     ),
     only(
       'compare',

@@ -50,6 +50,7 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
     summary: 'hold one configuration under two runtimes against each other',
     load: () => import('./verbs/compare.ts'),
   },
+  doctor: { summary: 'tell what this host lacks, and how it is put right', load: () => import('./verbs/doctor.ts') },
   cleanup: { summary: 'remove what dead containers left', load: () => import('./verbs/cleanup.ts') },
 };
 

@@ -31,7 +31,7 @@ export function overlayCan(kernel: string): boolean {
 }
 
 /** mount_setattr(2) on a copy of the mount: EINVAL where the file system can't, EPERM where the mount is idmapped already. */
-function canBeIdmapped(folder: string, maps: IdMaps): boolean {
+export function canBeIdmapped(folder: string, maps: IdMaps): boolean {
   const [namespace] = openNamespaces([], [maps]);
   const tree = syscall('open_tree', [k.AT_FDCWD, folder, k.OPEN_TREE_CLONE | k.OPEN_TREE_CLOEXEC]);
   const attr = mountAttr(k.MOUNT_ATTR_IDMAP, 0, 0, namespace!);

@@ -12,7 +12,7 @@ export interface KnownDifference {
 
 const HEADING = '## Seen by tinyctr compare';
 
-/** Rows | subject | tinyctr-oci | other | runtimes | why |; a cell's value stands in backticks; "none" without them is a missing fact, "*" any value. */
+/** Rows | subjects | tinyctr-oci | other | runtimes | why |; a cell's value stands in backticks; "none" without them is a missing fact, "*" any value. */
 export function parseKnown(page: string): KnownDifference[] {
   const start = page.indexOf(`\n${HEADING}\n`);
   if (start < 0) return [];
@@ -20,13 +20,14 @@ export function parseKnown(page: string): KnownDifference[] {
   return section
     .split('\n')
     .filter((line) => line.startsWith('| `'))
-    .map((line) => {
+    .flatMap((line) => {
       const cells = line
         .split(/(?<!\\)\|/)
         .slice(1, -1)
         .map((cell) => cell.trim().replaceAll('\\|', '|'));
       const [subject = '', ours = '', theirs = '', runtimes = '', why = ''] = cells;
-      return { subject: bare(subject), ours: bare(ours), theirs: bare(theirs), runtimes: runtimes.split(', '), why };
+      const rest = { ours: bare(ours), theirs: bare(theirs), runtimes: runtimes.split(', '), why };
+      return [...subject.matchAll(/`([^`]+)`/g)].map((match) => ({ subject: match[1]!, ...rest }));
     });
 }
 

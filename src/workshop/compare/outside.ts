@@ -88,7 +88,7 @@ function mounts(pid: number, neutral: Neutral, hidden: readonly string[]): Fact[
       fact('lies on', neutral(pointOf.get(parent) ?? 'nothing')),
       fact('options', options.join(',')),
       fact('propagation', propagation),
-      fact('file system options', neutral(superOptions.join(','))),
+      fact('file system options', neutral(superOptions.filter((option) => !/^inode(32|64)$/.test(option)).join(','))),
     ];
   });
   const points = found.map(({ mountPoint }) => mountPoint);

@@ -29,7 +29,7 @@ const page = `# x
 | Subject | tinyctr-oci | the other | runtime | why |
 | ------- | --- | --- | --- | --- |
 | \`a\`   | \`1\` | none | runc, crun | because \\| so |
-| \`b\` | \`*\` | \`2\` | crun | any |
+| \`b\`, \`d: e\` | \`*\` | \`2\` | crun | any |
 
 ## Another
 
@@ -38,7 +38,7 @@ const page = `# x
 
 test('a difference is explained by the exact subject, values and runtime', () => {
   const known = parseKnown(page);
-  expect(known.map(({ subject }) => subject)).toEqual(['a', 'b']);
+  expect(known.map(({ subject }) => subject)).toEqual(['a', 'b', 'd: e']);
   const explained = (subject: string, ours: string | undefined, theirs: string | undefined, runtime: string) =>
     explain([{ group: 'g', subject, ours, theirs }], known, runtime)[0]!.explained;
   expect(explained('a', '1', undefined, 'runc')).toBe('because | so');
