@@ -1,9 +1,18 @@
 /** tmpcopyup: a tmpfs that begins with the image's files. */
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
-import { Engine, runProgram } from '../support/tinyctr.ts';
+import { Engine, runProgram, until } from '../support/tinyctr.ts';
 import { Runtime, runtimes } from './oci-support.ts';
 
 const tmpfs = (destination: string, ...options: string[]) => ({
@@ -89,7 +98,10 @@ describe('tinyctr-oci', needs({ root: true }), () => {
     oci = new Runtime(engine, 'tinyctr-oci');
   });
 
-  afterAll(() => engine.remove());
+  afterAll(async () => {
+    await oci.call('delete', '--force', 'kept');
+    engine.remove();
+  });
 
   const filled = (script: string, change: (spec: Spec) => void) => {
     const path = oci.bundle(script, change);
@@ -99,6 +111,45 @@ describe('tinyctr-oci', needs({ root: true }), () => {
     chmodSync(`${path}/rootfs/data`, 0o711);
     return path;
   };
+
+  test('extended attributes and hard links are kept', needs({ command: 'python3' }), async () => {
+    const script =
+      'cd /data; stat -c "%h %i" file sub/same link sub/link; echo more >> file; tail -c5 sub/same; sleep 100';
+    const path = filled(script, (spec) => spec.mounts!.push(tmpfs('/data')));
+    const image = `${path}/rootfs/data`;
+    linkSync(`${image}/file`, `${image}/sub/same`);
+    symlinkSync('/etc/passwd', `${image}/link`);
+    linkSync(`${image}/link`, `${image}/sub/link`);
+    chownSync(`${image}/file`, 12, 34);
+    chmodSync(`${image}/file`, 0o666);
+    const attributes = [
+      ['sub/file', 'security.capability', '0100000200040000000000000000000000000000'], // cap_net_bind_service=ep
+      ['file', 'trusted.note', '00ff'],
+      ['sub', 'trusted.note', '61'],
+      ['.', 'trusted.note', ''],
+      ['link', 'trusted.note', '62'],
+    ];
+    const set = `import os, sys
+for name, key, value in zip(*[iter(sys.argv[2:])] * 3):
+    os.setxattr(sys.argv[1] + "/" + name, key, bytes.fromhex(value), follow_symlinks=False)`;
+    expect(await runProgram('python3', ['-c', set, image, ...attributes.flat()])).toMatchObject({ stderr: '' });
+    const created = await oci.create(path, 'kept', '--pid-file', `${path}/pid`);
+    expect(created.code, created.output()).toBe(0);
+    await oci.call('start', 'kept');
+    await until('its word', () => created.output().endsWith('more\n'));
+    const [file, same, link, other] = created.output().split('\n');
+    expect([file, link]).toEqual([expect.stringMatching(/^2 /), expect.stringMatching(/^2 /)]);
+    expect([same, other]).toEqual([file, link]);
+    const get = `import os, sys
+for name in ["sub/file", "file", "sub", ".", "link"]:
+    for key in sorted(os.listxattr(sys.argv[1] + "/" + name, follow_symlinks=False)):
+        print(name, key, os.getxattr(sys.argv[1] + "/" + name, key, follow_symlinks=False).hex())`;
+    const data = `/proc/${readFileSync(`${path}/pid`, 'utf8')}/root/data`;
+    const found = await runProgram('python3', ['-c', get, data]);
+    await oci.call('delete', '--force', 'kept');
+    expect(found.stdout).toBe(attributes.map((words) => `${words.join(' ')}\n`).join(''));
+    expect(readFileSync(`${image}/file`, 'utf8')).toHaveLength(100_000);
+  });
 
   test('without mode= the tmpfs has the mode of the folder', async () => {
     const path = filled('stat -c %a /data', (spec) => spec.mounts!.push(tmpfs('/data')));

@@ -27,6 +27,7 @@ const more: readonly [number, [string, string]][] = [
   [-8, ['ENOEXEC', 'exec format error']],
   [-10, ['ECHILD', 'no child processes']],
   [-74, ['EBADMSG', 'bad message']],
+  [-95, ['EOPNOTSUPP', 'operation not supported']],
   [-116, ['ESTALE', 'stale file handle']],
   [-117, ['EUCLEAN', 'structure needs cleaning']],
   [-122, ['EDQUOT', 'disk quota exceeded']],

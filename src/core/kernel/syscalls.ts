@@ -17,7 +17,7 @@ const numbers = {
   ...{ symlinkat: [266, 36], linkat: [265, 37], readlinkat: [267, 78], renameat2: [316, 276] },
   ...{ unlinkat: [263, 35], fchmodat: [268, 53], fchownat: [260, 54], utimensat: [280, 88] },
   ...{ getdents64: [217, 61], umask: [95, 166], lgetxattr: [192, 9], llistxattr: [195, 12], fgetxattr: [193, 10] },
-  ...{ fsetxattr: [190, 7], setxattr: [188, 5] },
+  ...{ fsetxattr: [190, 7], setxattr: [188, 5], lsetxattr: [189, 6] },
   // sockets
   ...{ socket: [41, 198], socketpair: [53, 199], bind: [49, 200], connect: [42, 203], sendmsg: [46, 211] },
   ...{ recvmsg: [47, 212], getsockopt: [55, 209] },
