@@ -14,7 +14,7 @@ import { StageGone } from '../core/stage/stage.ts';
 import { explainBirth } from './cgroup.ts';
 import { findExecFault } from './exec.ts';
 import { explainIdmap, explainJoin, explainOffsets } from './ids.ts';
-import { explainPivotRoot, explainProc } from './mount.ts';
+import { explainPivotRoot, explainProc, explainRemount } from './mount.ts';
 
 /** What of a plan explains a failure; for exec there is only the process, for a command under limits the cgroup as well. */
 type Planned = { process: Pick<Plan['process'], 'cwd' | 'rlimits'> } & Partial<
@@ -39,6 +39,8 @@ function explain(error: unknown, plan: Planned, hostPid: number): ContainerError
   if (error instanceof StageGone) return explainEnd(error, plan, hostPid);
   if (!(error instanceof SyscallError)) return error instanceof Error ? explain(error.cause, plan, hostPid) : undefined;
   const { syscall: name } = error.facts;
+  const remount = explainRemount(error, plan);
+  if (remount) return remount;
   if (name === 'execve') return explainExec(error, plan, hostPid);
   if (name === 'clone3' && error.code === 'ENOMEM') return explainMemory(error, plan, /^max [1-9]\d*$/m);
   if (name === 'clone3' && error.code === 'EACCES' && plan.cgroup) return explainBirth(error, plan.cgroup.path);

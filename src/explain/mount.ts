@@ -95,3 +95,21 @@ export function procFault(mounts: readonly MountInfo[]): MountFault | undefined 
   const readonly = there.find(({ options }) => options.includes('ro'));
   return readonly && [`${readonly.mountPoint} outside is read-only`, unmask];
 }
+
+/** The one mount that was to be changed. Source: mount_setattr(2), "ERRORS". */
+export function explainRemount(
+  error: SyscallError,
+  { mounts }: Partial<Pick<Plan, 'mounts'>>,
+): ContainerError | undefined {
+  const mount = mounts?.find(({ kind, target }) => kind === 'remount' && error.facts.step === `mount ${target}`);
+  if (!mount) return undefined;
+  const reasons: Record<string, string> = {
+    ENOENT: 'there is nothing in the container',
+    EINVAL: 'nothing is mounted there',
+    EPERM: 'a flag that the mount had before it came into the user namespace stays',
+  };
+  return new ContainerError(`can't remount ${mount.target}: ${reasons[error.code] ?? error.code}`, {
+    specPointer: mount.specPointer,
+    cause: error,
+  });
+}

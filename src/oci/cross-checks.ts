@@ -10,8 +10,6 @@ import type { Spec } from '../spec/types.ts';
 import { type Fault, idFaults } from './id-checks.ts';
 
 const ipcKeys = ['msgmax', 'msgmnb', 'msgmni', 'sem', 'shmall', 'shmmax', 'shmmni', 'shm_rmid_forced'];
-/** Mount options of OCI that are not carried out yet: the kernel would only say EINVAL. */
-export const laterOptions = ['remount'];
 
 /** Which namespace a kernel setting belongs to; undefined is the host's alone. */
 export function namespaceOf(name: string): NamespaceType | undefined {
@@ -33,9 +31,7 @@ export function crossFaults(spec: Spec): Fault[] {
       faults.push({ pointer: `/${field}`, problem: 'would rename the host: there is no uts namespace' });
   for (const key of Object.keys(spec.linux?.sysctl ?? {})) faults.push(...sysctlFaults(key, types));
   for (const [i, mount] of (spec.mounts ?? []).entries()) {
-    const option = mount.options?.find((name) => laterOptions.includes(name));
-    if (option) faults.push({ pointer: `/mounts/${i}/options`, problem: `has ${option}, which is not there yet` });
-    else if (mount.options?.includes('tmpcopyup') && mount.type !== 'tmpfs')
+    if (mount.options?.includes('tmpcopyup') && mount.type !== 'tmpfs')
       faults.push({ pointer: `/mounts/${i}/options`, problem: 'has tmpcopyup, which is for tmpfs' });
     else faults.push(...plannerFaults(() => planMount(bindAbsolute(mount), i)));
   }

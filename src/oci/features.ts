@@ -8,7 +8,7 @@ import { knownArchitectures, libseccompVersion } from '../seccomp/compile.ts';
 import { seccompActions, seccompFlags, seccompOperators } from '../seccomp/rules.ts';
 import type { Spec } from '../spec/types.ts';
 import { hookNames, namespaceTypes, validateSpec } from '../spec/validate.ts';
-import { crossFaults, laterOptions } from './cross-checks.ts';
+import { crossFaults } from './cross-checks.ts';
 import { defaultSpec } from './default-spec.ts';
 import { specVersion, version } from './globals.ts';
 
@@ -22,7 +22,7 @@ export function features(): Record<string, unknown> {
     ociVersionMin: '1.0.0',
     ociVersionMax: specVersion,
     hooks: hookNames,
-    mountOptions: mountOptionNames().filter((name) => !laterOptions.includes(name)),
+    mountOptions: mountOptionNames(),
     linux: {
       namespaces: namespaceTypes.filter((type) => hasNamespace(type)).sort(),
       capabilities: capabilityNames,

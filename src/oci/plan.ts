@@ -73,7 +73,7 @@ function cgroupAsBind(mount: Mount, cgroupPath: string): Mount {
 function labelled(mount: Mount, label: string | undefined): Mount {
   const { type = 'bind', options = [] } = mount;
   const own = ['bind', 'none', 'proc', 'sysfs', 'mqueue', 'cgroup', 'cgroup2'].includes(type);
-  if (!label || own || options.some((option) => /^r?bind$|context=/.test(option))) return mount;
+  if (!label || own || options.some((option) => /^(r?bind|remount)$|context=/.test(option))) return mount;
   return { ...mount, options: [...options, `context=${label}`] };
 }
 

@@ -80,7 +80,9 @@ export function asInImage(
 
 /** The folder that the tmpfs will hide: of the image, or of what is bound above it. Undefined if there is none. */
 function openSource(target: string, earlier: readonly MountPlan[], rootfs: string): HostFd | undefined {
-  const above = earlier.findLast((mount) => target === mount.target || target.startsWith(`${mount.target}/`));
+  const above = earlier
+    .filter((mount) => mount.kind !== 'remount')
+    .findLast((mount) => target === mount.target || target.startsWith(`${mount.target}/`));
   if (above?.kind === 'filesystem') return undefined; // new, and so empty
   const from = above?.source ?? rootfs;
   if (!existsSync(from)) return undefined; // who binds it will say so

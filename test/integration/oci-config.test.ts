@@ -115,6 +115,21 @@ const cases: Record<string, Case> = {
     },
     stdout: /^711\ntext\ntext\n.*Read-only file system\ntext\n1\n$/,
   },
+  'mounts: remount of a bind and of a tmpfs': {
+    script:
+      'touch /b/x 2>&1; touch /t/y 2>&1; grep -cE " /(b|t) .*ro,.*nosuid|nosuid.*ro," /proc/self/mountinfo; touch /dev/shm/ok && echo ok',
+    change: ({ mounts }, bundle) => {
+      mkdirSync(`${bundle}/shared`);
+      const source = `${bundle}/shared`;
+      mounts!.push(
+        { destination: '/b', type: 'bind', source, options: ['bind', 'nosuid'] },
+        { destination: '/t', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'size=64k'] },
+        { destination: '/b', type: 'bind', source, options: ['bind', 'remount', 'ro', 'nosuid'] },
+        { destination: '/t', type: 'tmpfs', source: 'tmpfs', options: ['remount', 'ro', 'nosuid'] },
+      );
+    },
+    stdout: /^touch: \/b\/x: Read-only file system\ntouch: \/t\/y: Read-only file system\n\d+\nok\n$/,
+  },
   'linux.devices': {
     script: "ls -l /dev/fuse /dev/null | awk '{print $1, $3, $4, $5, $6}'",
     change: ({ linux }) => {

@@ -1,6 +1,15 @@
 /** What is tinyctr-oci's own: its errors, its options, the gate that a created container waits at, and what a crash leaves. */
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import type { Spec } from '../../src/spec/types.ts';
@@ -170,7 +179,6 @@ describe(`${runtime}`, needs({ root: true }), () => {
 
     test.each<[string, (spec: Spec) => void]>([
       ['/linux/intelRdt', ({ linux }) => Object.assign(linux!, { intelRdt: { closID: 'x' } })],
-      ['/mounts/7/options', ({ mounts }) => mounts!.push({ destination: '/x', type: 'tmpfs', options: ['remount'] })],
     ])(
       '%s is refused by its pointer: it is not there yet',
       differs(runtime, 'refused-not-ignored'),
@@ -304,6 +312,49 @@ describe(`${runtime}`, needs({ root: true }), () => {
       await oci.call('delete', '--force', 'first');
       expect(existsSync(cgroupRoot() + cgroupsPath)).toBe(false);
     });
+
+    test(
+      'remount: of the container’s mount alone, never outside of the root',
+      ours(runtime, 'no flag goes that is not named'),
+      async () => {
+        const host = `${oci.folder}/host`;
+        mkdirSync(host, { recursive: true });
+        const remount = (destination: string, ...options: string[]) => ({
+          destination,
+          type: 'none',
+          options: ['remount', ...options],
+        });
+        const folder = oci.bundle(
+          'awk \'$5 == "/b" || $5 == "/" { print $5, $6 }\' /proc/self/mountinfo; touch /b/x',
+          ({ mounts, root }) => {
+            root!.readonly = false;
+            mounts!.push({ destination: '/b', type: 'bind', source: host, options: ['bind', 'nosuid', 'nodev', 'ro'] });
+            mounts!.push(remount('/b', 'rw', 'noexec'), remount('/', 'nodev'));
+          },
+        );
+        const { code, stdout, stderr } = await oci.run(folder, 'flags');
+        expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+        expect(stdout).toMatch(/^\/ rw,nodev/m);
+        expect(stdout).toMatch(/^\/b rw,nosuid,nodev,noexec/m);
+        expect(existsSync(`${host}/x`)).toBe(true);
+
+        const sized = await refusal(({ mounts }) => mounts!.push(remount('/b', 'size=1m')));
+        expect(sized).toContain('/mounts/7/options is refused: a remount changes flags of the mount on /b, not size');
+
+        for (const [destination, words] of [
+          ['/etc', "can't remount /etc: nothing is mounted there"],
+          ['/none', "can't remount /none: there is nothing in the container"],
+          ['/out', "can't remount /out: there is nothing in the container"], // a link to a mount of the host's, not the container's
+        ] as const) {
+          const bundle = oci.bundle('echo ran', ({ mounts }) => mounts!.push(remount(destination, 'ro')));
+          symlinkSync(`../../../../../..${host}`, `${bundle}/rootfs/out`);
+          const { code, stdout, stderr } = await oci.run(bundle, 'nowhere');
+          expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+          expect(stderr).toContain(words);
+          expect(stderr).toMatch(/spec field: \/mounts\/7/);
+        }
+      },
+    );
 
     test('a hierarchy that is mounted read-only is said to be', differs(runtime, 'error-texts'), async () => {
       const bundle = oci.bundle('echo ran');

@@ -2,7 +2,7 @@
 import * as k from '../kernel/constants.ts';
 import { ContainerError, type SyscallError } from '../kernel/error.ts';
 import type { FileStatus } from '../kernel/structs.ts';
-import type { BindPlan, FilesystemPlan, MountPlan } from '../plan/plan.ts';
+import type { BindPlan, FilesystemPlan, MountPlan, RemountPlan } from '../plan/plan.ts';
 import type { HostFd, Stage, StageFd, Step } from '../stage/stage.ts';
 import { ensureTarget, IN_ROOT, NO_LINKS } from './resolve.ts';
 
@@ -78,11 +78,24 @@ export function attachMount(
     why:
       mount.kind === 'bind'
         ? `the host’s ${mount.source} appears as ${mount.target}`
-        : (reasons[mount.fstype] ?? `a new ${mount.fstype}`),
+        : mount.kind === 'remount'
+          ? `other flags for the mount on ${mount.target}`
+          : (reasons[mount.fstype] ?? `a new ${mount.fstype}`),
     see: ['move_mount(2)', 'config.md: Mounts'],
   };
   if (mount.kind === 'bind') attachBind(stage, step, root, mount, binds.get(mount)!);
+  else if (mount.kind === 'remount') remount(stage, step, root, mount);
   else mountFilesystem(stage, step, root, mount);
+}
+
+/** Of this one mount of the container's: not of the file system, which the host may have mounted too. What is not named stays. */
+function remount(stage: Stage, step: Step, root: StageFd, mount: RemountPlan): void {
+  const { set, clear, propagation } = mount;
+  stage.step(step);
+  const target = stage.openat2(root, mount.target, k.O_PATH, IN_ROOT);
+  stage.mount_setattr(target, { set, clear, recursive: mount.attributesRecursive });
+  if (propagation) stage.mount_setattr(target, { propagation, recursive: mount.propagationRecursive });
+  stage.close(target);
 }
 
 function mountFilesystem(stage: Stage, step: Step, root: StageFd, mount: FilesystemPlan): void {

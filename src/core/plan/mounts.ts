@@ -38,7 +38,7 @@ const propagations: Record<string, number> = {
 /** Flags of the superblock: fsconfig takes them by name, a bind has none of its own. */
 const superblockFlags = new Set(['sync', 'dirsync', 'lazytime', 'mand']);
 const meaningless = new Set([
-  ...['defaults', 'async', 'nolazytime', 'nomand', 'bind', 'rbind'],
+  ...['defaults', 'async', 'nolazytime', 'nomand', 'bind', 'rbind', 'remount'],
   // fsconfig knows neither: filesystems that can count versions do, and messages go to the caller
   ...['iversion', 'noiversion', 'silent', 'loud', 'acl', 'noacl'],
 ]);
@@ -124,6 +124,12 @@ export function planMount(mount: Mount, index: number, idMaps: IdMaps[] = []): M
   const target = `/${parts.join('/')}`;
   if (parts.includes('..'))
     throw new ContainerError(`the mount destination ${mount.destination} contains ".."`, { specPointer });
+  if (options.includes('remount')) {
+    const kept = parameters[0]?.[0] ?? idMap ?? (mount.uidMappings && 'uidMappings');
+    if (kept === undefined) return { kind: 'remount', target, ...parsed, specPointer };
+    const at = { specPointer: `${specPointer}/options` };
+    throw new ContainerError(`a remount changes flags of the mount on ${target}, not ${kept}`, at);
+  }
   if (mount.type !== 'bind' && !options.includes('bind') && !options.includes('rbind')) {
     if (!mount.type)
       throw new ContainerError(`the mount on ${target} has no type and is no bind mount`, {

@@ -69,7 +69,9 @@ export interface RootPlan {
   propagation: number;
 }
 
-export type MountPlan = FilesystemPlan | BindPlan;
+export type MountPlan = FilesystemPlan | BindPlan | RemountPlan;
+/** Other flags for a mount that is there. */
+export type RemountPlan = Omit<BindPlan, 'kind' | 'source' | 'recursive'> & { kind: 'remount' };
 
 export interface FilesystemPlan {
   kind: 'filesystem';
