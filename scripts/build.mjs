@@ -110,13 +110,13 @@ keepWhatRuns();
 /**
  * V8's flags for `run`, as far as this Node takes them. V8 makes up a new hash seed at every start, 4 ms, so that nobody can
  * choose keys that collide: `run` reads a few short fields of others at most, and who reads archives keeps the seed. A
- * first heap of 1 MB is collected twice on the way to the container, 4 MB not at all. Helper threads of V8 are only started.
+ * first heap of 1 MB is collected twice on the way to the container, 4 MB not at all, 8 MB not with --trace either. Helper threads of V8 are only started.
  * Nothing runs often enough for a second compiler to pay. The launcher has resolved links already.
  */
 function flagsForRun() {
   const flags = [
     '--no-rehash-snapshot',
-    '--min-semi-space-size=4',
+    '--min-semi-space-size=8',
     '--v8-pool-size=0',
     '--no-sparkplug',
     '--preserve-symlinks-main',
@@ -156,26 +156,28 @@ function keepWhatRuns() {
   const scratch = mkdtempSync(join(tmpdir(), 'tinyctr-build-'));
   const keep = (program, ...words) =>
     spawnSync(`${root}/bin/${program}`, words, { stdio: 'ignore', env: { TINYCTR_KEEP_CODE: '1' } });
-  const run = () =>
-    keep('tinyctr', '--root', `${scratch}/root`, '--run-root', `${scratch}/run`, 'run', '--rm', 'busybox', 'true');
+  const run = (...options) =>
+    keep(
+      'tinyctr',
+      ...['--root', `${scratch}/root`, '--run-root', `${scratch}/run`, 'run', '--rm', ...options, 'busybox', 'true'],
+    );
   run(); // makes the image, which later starts don't
-  if (run().status === 0)
+  if (run().status === 0 && run(`--trace=${scratch}/trace`).status === 0)
     keepWhatOciRuns(scratch, (...words) => keep('tinyctr-oci', '--root', `${scratch}/oci`, ...words));
   rmSync(scratch, { recursive: true, force: true });
 }
 
 function keepWhatOciRuns(scratch, oci) {
   const id = `build-${process.pid}`;
-  makeBundle(scratch, ['true']);
-  oci('run', '--bundle', scratch, id);
-  makeBundle(scratch, ['sleep', '1000']);
-  for (const words of [
-    ['create', '--bundle', scratch, id],
-    ['start', id],
-    ['exec', id, 'true'],
-    ['delete', '--force', id],
-  ])
-    oci(...words);
+  for (const options of [[], [`--trace=${scratch}/trace`]]) {
+    makeBundle(scratch, ['true']);
+    oci('run', '--bundle', scratch, ...options, id);
+    makeBundle(scratch, ['sleep', '1000']);
+    oci('create', '--bundle', scratch, ...options, id);
+    oci('start', id);
+    oci('exec', ...options, id, 'true');
+    oci('delete', '--force', id);
+  }
 }
 
 /** V8's code for whole bundles, every function of them; src/start.cjs loads it. */

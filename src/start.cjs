@@ -13,7 +13,9 @@ const ownBundle = __filename.endsWith('/tinyctr.cjs') && verb === 'run';
 const filename = __filename.replace(/\.cjs$/, `${ownBundle ? '-run' : ''}.bundle.cjs`);
 /** The verbs of a container's life in tinyctr-oci have their own compiled code: of what each of them executes. */
 const ownCode = filename.includes('tinyctr-oci.') && ['run', 'create', 'start', 'exec', 'delete'].includes(verb);
-const cache = ownCode ? `${filename}.${verb}.cache` : `${filename}.cache`;
+/** So has --trace, which would be compiled at each start otherwise: half of what it costs. */
+const traced = words.some((word) => word === '--trace' || word.startsWith('--trace='));
+const cache = `${filename}${ownCode ? `.${verb}` : ''}${traced && (ownBundle || ownCode) ? '.trace' : ''}.cache`;
 const keepCode = process.env.TINYCTR_KEEP_CODE !== undefined; // scripts/build.mjs: compile what is called, and keep it
 let cachedData;
 try {

@@ -13,5 +13,5 @@ export async function debugObserver(globals: Globals): Promise<Observer> {
   }
   // Not process.stderr: Node would make a pipe non-blocking, for the container too.
   return ({ step, name, args, result }) =>
-    writeSync(2, `${step.id.padEnd(24)} ${formatCall(name, args)} = ${result}\n`);
+    writeSync(2, `${step.id.padEnd(24)} ${formatCall(name, args)} = ${result ?? '?'}\n`);
 }

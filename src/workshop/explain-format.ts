@@ -30,7 +30,7 @@ export function formatExplanation(format: Format, title: string, steps: readonly
 function jsonStep({ phase, id, why, without, see, calls }: ExplainedStep): object {
   const shown = calls.map(({ text, name, result }) => ({
     call: text,
-    ...(name === undefined ? {} : { name, result }),
+    ...(name === undefined ? {} : { name, result: result ?? null }),
   }));
   return { phase, id, why, without, see, cve: see.filter((one) => one.startsWith('CVE-')), calls: shown };
 }

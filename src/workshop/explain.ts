@@ -20,7 +20,7 @@ export interface ExplainedCall {
   /** Of the calls of the stage. */
   name?: string;
   args?: readonly Arg[];
-  result?: number;
+  result?: number | undefined;
 }
 
 export interface ExplainedStep {

@@ -6,6 +6,7 @@ import * as k from '../core/kernel/constants.ts';
 import type { IdMaps, Plan } from '../core/plan/plan.ts';
 import type { Step } from '../core/stage/stage.ts';
 import { deviceProgramInWords } from './device-words.ts';
+import { cloneFlags } from './host-calls.ts';
 
 export interface HostStep {
   step: Step;
@@ -96,13 +97,12 @@ function birth({ namespaces, process }: Plan): HostStep {
     see: ['clone(2): clone3', 'memfd_create(2): file sealing', 'namespaces(7)', 'CVE-2019-5736'],
   };
   const seal = 'F_SEAL_SEAL|F_SEAL_SHRINK|F_SEAL_GROW|F_SEAL_WRITE|F_SEAL_EXEC';
-  const flags = cloneNames(user ? k.CLONE_NEWNS : namespaces.clone);
   const calls = [
     'memfd_create("stage", MFD_CLOEXEC|MFD_ALLOW_SEALING|MFD_EXEC)',
     `fcntl(fd, F_ADD_SEALS, ${seal})`,
     'socketpair(AF_UNIX, SOCK_SEQPACKET|SOCK_CLOEXEC, 0, [2])',
     ...(pid ? ['setns(fd, CLONE_NEWPID)'] : []),
-    `clone3({flags=${flags}|CLONE_INTO_CGROUP|CLONE_PIDFD|CLONE_VFORK|CLONE_VM|CLONE_CLEAR_SIGHAND, cgroup})`,
+    `clone3({flags=${cloneFlags(user ? k.CLONE_NEWNS : namespaces.clone, true)}, cgroup})`,
     ...(process.init ? ['memfd_create("init", MFD_CLOEXEC|MFD_ALLOW_SEALING|MFD_EXEC)'] : []),
   ];
   return { step, calls };

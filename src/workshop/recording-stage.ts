@@ -115,7 +115,8 @@ export interface RecordedStep {
 export interface RecordedEvent {
   name: SyscallName;
   args: readonly Arg[];
-  result: number;
+  /** Undefined where nobody would know it. */
+  result: number | undefined;
   /** As strace prints it, with what descriptors lead to. */
   text: string;
   /** It goes with the frame that ends in execve. */

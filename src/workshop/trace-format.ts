@@ -1,5 +1,6 @@
 /** A trace's lines: their type, and the table that people read. Pure. */
-import { errnoName } from '../core/kernel/errno.ts';
+import { straceResult } from './strace.ts';
+import type { NamespaceIds } from './trace-namespaces.ts';
 
 /** One call; a line of JSON in the file of --trace. */
 export interface TraceLine {
@@ -7,20 +8,55 @@ export interface TraceLine {
   side: 'host' | 'stage';
   /** Milliseconds since the trace began, when it was told of. */
   atMs: number;
-  step?: string;
+  step?: string | undefined;
   /** Calls of one frame went to the stage together. */
-  frame?: number;
+  frame?: number | undefined;
   name: string;
   /** As strace prints it. */
   call: string;
   /** What a program that goes to the kernel says. */
-  words?: readonly string[];
-  /** -errno on failure. */
-  result: number;
+  words?: readonly string[] | undefined;
+  /** -errno on failure; null where nobody waited for it. */
+  result: number | null;
   /** Milliseconds: of a call of the host's its own, of one of the stage's its frame's, on the way included. */
   ms: number;
-  /** Those that are not the host's by now, of the process that made it. */
-  namespaces: readonly string[];
+  /** Of the process that made it, those that are not the runtime's own by now: their inode numbers. */
+  namespaces: NamespaceIds;
+}
+
+/** Lines of JSON, ending with a newline. Put together by hand: what calls share is made once. */
+export class JsonLines {
+  private readonly namespaces = new Map<NamespaceIds, string>();
+  private step = '';
+  private of = '';
+
+  rows(lines: readonly TraceLine[]): string {
+    let text = '';
+    for (let i = 0; i < lines.length; i++) {
+      const { side, atMs, step = '', frame, name, call, words, result, ms, namespaces } = lines[i]!;
+      if (step !== this.step) this.setStep(step);
+      const place = frame === undefined ? '' : `${this.of}${frame},`;
+      const others = this.namespaces.get(namespaces) ?? this.setNamespaces(namespaces);
+      const said = words === undefined ? '' : `"words":${JSON.stringify(words)},`;
+      text += `{"side":"${side}","atMs":${atMs},${place}"name":"${name}","call":${JSON.stringify(call)},${said}"result":${result},"ms":${ms},"namespaces":${others}}\n`;
+    }
+    return text;
+  }
+
+  private setStep(step: string): void {
+    this.step = step;
+    this.of = `"step":${JSON.stringify(step)},"frame":`;
+  }
+
+  private setNamespaces(namespaces: NamespaceIds): string {
+    const text = JSON.stringify(namespaces);
+    this.namespaces.set(namespaces, text);
+    return text;
+  }
+
+  end(): string {
+    return '';
+  }
 }
 
 /** Throws Error with the number of the first line that is none of a trace. */
@@ -29,7 +65,8 @@ export function parseTrace(text: string): TraceLine[] {
     if (line === '') return [];
     try {
       const one = JSON.parse(line) as TraceLine;
-      if (typeof one.call === 'string' && typeof one.ms === 'number' && Array.isArray(one.namespaces)) return [one];
+      if (typeof one.call === 'string' && typeof one.ms === 'number' && typeof one.namespaces === 'object')
+        return [one];
     } catch {
       // said below
     }
@@ -37,28 +74,57 @@ export function parseTrace(text: string): TraceLine[] {
   });
 }
 
-/** Ends with a newline. A frame's duration stands at its last call. */
+/** Ends with a newline. */
 export function formatTrace(lines: readonly TraceLine[]): string {
-  const rows = lines.flatMap((line, i) => [
-    ...headings(line, lines[i - 1]),
-    row(line, lines[i + 1]),
-    ...(line.words ?? []).map((text) => `${' '.repeat(25)}${text}`),
-  ]);
-  const frames = new Set(lines.flatMap(({ frame }) => (frame === undefined ? [] : [frame]))).size;
-  const stage = lines.filter(({ side }) => side === 'stage').length;
-  const sum = `${lines.length} calls: ${lines.length - stage} of the host, ${stage} of the stage in ${frames} frames`;
-  return `${['      at ms        ms  call', ...rows, sum].join('\n')}\n`;
+  const table = new Table();
+  return table.rows(lines) + table.end();
 }
 
-function headings(line: TraceLine, before: TraceLine | undefined): string[] {
-  const where = (one: TraceLine) => `${one.step ?? 'host'}|${one.namespaces.join(' ')}`;
-  if (before && where(before) === where(line)) return [];
-  const namespaces = line.namespaces.length > 0 ? `  [${line.namespaces.join(' ')}]` : '';
-  return [`-- ${line.side === 'host' ? 'host' : `stage: ${line.step}`}${namespaces}`];
+/** The table, part by part: no frame may be cut in two. A frame's duration stands at its last call. */
+export class Table {
+  private before: TraceLine | undefined;
+  private calls = 0;
+  private ofStage = 0;
+  private frames = 0;
+
+  rows(lines: readonly TraceLine[]): string {
+    let text = this.before ? '' : '      at ms        ms  call\n';
+    for (let i = 0; i < lines.length; i++) {
+      const line = lines[i]!;
+      this.count(line);
+      text += heading(line, this.before) + row(line, lines[i + 1]);
+      this.before = line;
+    }
+    return text;
+  }
+
+  private count({ side, frame }: TraceLine): void {
+    this.calls++;
+    if (side === 'host') return;
+    this.ofStage++;
+    this.frames = Math.max(this.frames, frame ?? 0);
+  }
+
+  end(): string {
+    const { calls, ofStage, frames } = this;
+    return `${calls} calls: ${calls - ofStage} of the host, ${ofStage} of the stage in ${frames} frames\n`;
+  }
 }
 
-function row({ side, atMs, frame, call, result, ms }: TraceLine, next: TraceLine | undefined): string {
+/** Namespaces with their numbers where they have changed. */
+function heading(line: TraceLine, before: TraceLine | undefined): string {
+  const same = before && (before.namespaces === line.namespaces || namesIn(before) === namesIn(line));
+  if (before && before.side === line.side && before.step === line.step && same) return '';
+  const { namespaces, side, step } = line;
+  const shown = Object.entries(namespaces).map(([name, id]) => (same ? name : `${name}:${id || '?'}`));
+  return `-- ${side === 'host' ? 'host' : `stage: ${step}`}${shown.length > 0 ? `  [${shown.join(' ')}]` : ''}\n`;
+}
+
+const namesIn = ({ namespaces }: TraceLine): string => Object.entries(namespaces).join(' ');
+
+function row({ side, atMs, frame, call, words = [], result, ms }: TraceLine, next: TraceLine | undefined): string {
   const goesOn = side === 'stage' && next?.side === 'stage' && next.frame === frame;
-  const end = result < 0 ? `-1 ${errnoName(-result)}` : String(result);
-  return `${atMs.toFixed(3).padStart(11)}${goesOn ? ' '.repeat(10) : ms.toFixed(3).padStart(10)}  ${call} = ${end}`;
+  const duration = goesOn ? ' '.repeat(10) : ms.toFixed(3).padStart(10);
+  const below = words.map((text) => `${' '.repeat(25)}${text}\n`).join('');
+  return `${atMs.toFixed(3).padStart(11)}${duration}  ${call}${straceResult(result)}\n${below}`;
 }

@@ -1,59 +1,33 @@
 /**
- * --trace: every system call of both sides, noted in memory as it returns, and written when the container runs and at the
- * end. Host side. Frames stay as they are: a duration is the whole frame's, and calls of one frame share it.
+ * --trace: every system call of both sides, told as it returns. Host side. Frames stay as they are: a duration is the
+ * whole frame's, and calls of one frame share it. Each frame's lines are written before the next frame goes, so that
+ * whatever ends this process, the trace has all that had come back.
  */
-import { openSync, writeSync } from 'node:fs';
 import { hostWatch } from '../core/host/syscall.ts';
-import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
-import { syscallNames, syscallNumbers } from '../core/kernel/syscalls.ts';
-import type { Arg } from '../core/stage/protocol.ts';
-import type { Observer } from '../core/stage/stage.ts';
-import { deviceProgramInWords } from './device-words.ts';
-import { cloneNames } from './host-steps.ts';
+import { nowMs, type Observer } from '../core/stage/stage.ts';
+import { type HostArgs, hostCall } from './host-calls.ts';
+import { watchFiles } from './host-files.ts';
 import { straceCall } from './strace.ts';
-import { formatTrace, type TraceLine } from './trace-format.ts';
+import { JsonLines, Table, type TraceLine } from './trace-format.ts';
+import { StageNamespaces } from './trace-namespaces.ts';
 
-type HostArgs = Parameters<NonNullable<typeof hostWatch.observer>>[1];
-type StageEvent = Parameters<Observer>[0];
-type Noted =
-  | { side: 'host'; atMs: number; ms: number; funcName: string; args: HostArgs; result: number }
-  | { side: 'stage'; atMs: number; event: StageEvent };
-
-/** What the functions of native-shim are to the kernel. */
-const shimCalls: Record<string, string> = {
-  tinyctr_spawn: 'clone3',
-  tinyctr_send: 'sendmsg',
-  tinyctr_receive: 'recvmsg',
-  tinyctr_bpf_prog_load: 'bpf',
-};
+/** As they are before they are watched. `import fs` would have the bundle make a copy of all of it. */
+const { openSync, writeSync } = process.getBuiltinModule('node:fs');
+const STDERR = 2;
+/** So long the host's calls may wait to be written together. */
+const TOGETHER_MS = 1;
 
 /**
- * Begins to watch. `file`: where JSON lines go, one a call; '' is a table on standard error at the end.
+ * Begins to watch. `file`: where JSON lines go, one a call; '' is a table on standard error.
  * Throws ContainerError if it can't be written. Returns what is to be told of the stage's calls.
  */
 export function startTrace(file: string): Observer {
-  const fd = file === '' ? undefined : openTrace(file);
-  const began = performance.now();
-  const noted: Noted[] = [];
-  const lines = new TraceLines();
-  const write = () => {
-    const some = noted.splice(0).map((one) => lines.of(one));
-    if (some.length === 0) return;
-    if (fd === undefined) writeSync(2, formatTrace(some));
-    else writeSync(fd, some.map((line) => `${JSON.stringify(line)}\n`).join(''));
-  };
-  hostWatch.observer = (funcName, args, result, startedMs) => {
-    const ms = performance.now() - startedMs;
-    // Int32Array arguments are filled by the call; larger memory is only counted.
-    noted.push({ side: 'host', atMs: startedMs - began, ms, funcName, args, result });
-  };
-  process.once('exit', write);
-  const observer: Observer = (event) => {
-    noted.push({ side: 'stage', atMs: performance.now() - began, event });
-    // The container runs: whoever follows the file need not wait for its end.
-    if (fd !== undefined && /^execve/.test(event.name)) setImmediate(write);
-  };
+  const tracer = file === '' ? new Tracer(STDERR, new Table()) : new Tracer(openTrace(file), new JsonLines());
+  hostWatch.observer = (funcName, args, result, startedMs) => tracer.host(funcName, args, result, startedMs);
+  watchFiles((name, call, result, startedMs) => tracer.onHost(name, call, result, startedMs, nowMs()));
+  process.once('exit', () => tracer.end());
+  const observer: Observer = (event) => tracer.stage(event);
   observer.together = true;
   return observer;
 }
@@ -68,67 +42,104 @@ function openTrace(file: string): number {
   }
 }
 
-const namespaceNames: readonly (readonly [flag: number, name: string])[] = [
-  [k.CLONE_NEWUSER, 'user'],
-  [k.CLONE_NEWNS, 'mnt'],
-  [k.CLONE_NEWPID, 'pid'],
-  [k.CLONE_NEWUTS, 'uts'],
-  [k.CLONE_NEWIPC, 'ipc'],
-  [k.CLONE_NEWNET, 'net'],
-  [k.CLONE_NEWCGROUP, 'cgroup'],
-  [k.CLONE_NEWTIME, 'time'],
-];
+/** The runtime's own. */
+const none = {};
 
-/** From what was noted to what is written; knows which namespaces the stage has come into so far. */
-class TraceLines {
-  private namespaces = 0;
-  private readonly names = new Map(syscallNames().map((name) => [syscallNumbers(process.arch)(name), name]));
+type StageEvent = Parameters<Observer>[0];
 
-  of(noted: Noted): TraceLine {
-    return noted.side === 'host' ? this.host(noted) : this.stage(noted);
+class Tracer {
+  private readonly fd: number;
+  private readonly format: Table | JsonLines;
+  private readonly began = nowMs();
+  private readonly namespaces = new StageNamespaces();
+  private waiting: TraceLine[] = [];
+  private wroteMs = 0;
+  private frame = 0;
+  private frameAtMs = 0;
+  private frameMs = 0;
+  private failed = false;
+
+  constructor(fd: number, format: Table | JsonLines) {
+    this.fd = fd;
+    this.format = format;
   }
 
-  private host({ atMs, ms, funcName, args, result }: Extract<Noted, { side: 'host' }>): TraceLine {
-    const isSyscall = funcName === 'tinyctr_syscall';
-    const name = isSyscall
-      ? (this.names.get(Number(args[0])) ?? `syscall ${args[0]}`)
-      : (shimCalls[funcName] ?? funcName);
-    if (funcName === 'tinyctr_spawn') this.namespaces = Number(args[0]);
-    const call = funcName === 'tinyctr_spawn' ? `clone3({flags=${cloneNames(Number(args[0]))}})` : undefined;
-    const text = call ?? `${name}(${(isSyscall ? args.slice(1) : args).map(shown).join(', ')})`;
-    const line = { side: 'host', atMs: round(atMs), name, call: text, result, ms: round(ms), namespaces: [] } as const;
-    if (funcName !== 'tinyctr_bpf_prog_load') return line;
-    const program = args[1] as Uint8Array;
-    const attr = `{prog_type=BPF_PROG_TYPE_CGROUP_DEVICE, insn_cnt=${program.length / 8}}`;
-    return { ...line, call: `bpf(BPF_PROG_LOAD, ${attr})`, words: deviceProgramInWords(program) };
+  host(funcName: string, args: HostArgs, result: number, startedMs: number): void {
+    const endedMs = nowMs();
+    if (funcName === 'tinyctr_spawn' && result > 0) this.namespaces.born(result);
+    const { name, call, words } = hostCall(funcName, args, result);
+    this.onHost(name, call, result, startedMs, endedMs, words);
+    if (name === 'clone3' || name === 'waitid' || name === 'sendmsg') this.write(endedMs); // now it waits, or somebody else acts
   }
 
-  private stage({ atMs, event }: Extract<Noted, { side: 'stage' }>): TraceLine {
-    const { step, name, args, result, durationMs, frame } = event;
-    if (result >= 0) this.namespaces |= entered(name, args);
-    const { namespaces } = this;
-    return {
-      ...{ side: 'stage', atMs: round(atMs), step: step.id, frame, name, call: straceCall(name, args), result },
-      ms: round(durationMs),
-      namespaces: namespaceNames.flatMap(([flag, text]) => (namespaces & flag ? [text] : [])),
-    };
+  onHost(
+    name: string,
+    call: string,
+    result: number,
+    startedMs: number,
+    endedMs: number,
+    words?: readonly string[],
+  ): void {
+    const [atMs, ms] = [round(startedMs - this.began), round(endedMs - startedMs)];
+    const frame = undefined;
+    this.waiting.push({ side: 'host', atMs, step: undefined, frame, name, call, words, result, ms, namespaces: none });
+    if (endedMs - this.wroteMs > TOGETHER_MS) this.write(endedMs);
   }
-}
 
-/** CLONE_NEW* of the namespaces that a call has brought its process into. */
-function entered(name: string, args: readonly Arg[]): number {
-  if (name === 'unshare') return Number(args[0]);
-  if (name === 'setns') return Number(args[1]);
-  const [made] = args;
-  return name === 'clone3' && made instanceof Uint8Array
-    ? Number(new DataView(made.buffer, made.byteOffset).getBigUint64(0, true))
-    : 0;
-}
+  stage({ step, name, args, result, durationMs, frame, left }: StageEvent): void {
+    if (frame !== this.frame) {
+      this.frame = frame;
+      this.frameAtMs = round(nowMs() - this.began);
+      this.frameMs = round(durationMs);
+    }
+    if (result === undefined || result >= 0) this.namespaces.entered(name, args, result);
+    const call = straceCall(name, args);
+    const { frameAtMs: atMs, frameMs: ms } = this;
+    const namespaces = this.namespaces.others;
+    this.waiting.push({
+      side: 'stage',
+      atMs,
+      step: step.id,
+      frame,
+      name,
+      call,
+      result: result ?? null,
+      ms,
+      namespaces,
+    });
+    if (left === 0) this.write();
+  }
 
-function shown(arg: HostArgs[number]): string {
-  if (arg === null) return 'NULL';
-  if (typeof arg === 'string') return JSON.stringify(arg);
-  return typeof arg === 'object' ? `[${arg.byteLength} bytes]` : String(arg);
+  end(): void {
+    this.write();
+    this.append(this.format.end());
+  }
+
+  private write(now = nowMs()): void {
+    this.wroteMs = now;
+    const lines = this.waiting;
+    if (lines.length === 0) return;
+    this.waiting = [];
+    this.append(this.format.rows(lines));
+  }
+
+  /** A disk that is full ends the trace, not the container. */
+  private append(text: string): void {
+    if (this.failed) return;
+    try {
+      const written = writeSync(this.fd, text);
+      if (written < text.length)
+        for (let rest = Buffer.from(text).subarray(written); rest.length > 0; )
+          rest = rest.subarray(writeSync(this.fd, rest));
+    } catch (error) {
+      this.failed = true;
+      if (this.fd !== STDERR)
+        writeSync(
+          STDERR,
+          `tinyctr: warning: the trace ends here, it can't be written (${(error as { code?: string }).code})\n`,
+        );
+    }
+  }
 }
 
 /** To a microsecond. */

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Spec } from '../../src/spec/types.ts';
-import type { TraceLine } from '../../src/workshop/trace-format.ts';
+import { parseTrace, type TraceLine } from '../../src/workshop/trace-format.ts';
 import { needs } from '../support/need.ts';
 import { Engine, readIfThere, scratch } from '../support/tinyctr.ts';
 import { Runtime } from './oci-support.ts';
@@ -22,14 +22,16 @@ interface Explained {
 }
 
 /** Results that are a matter of who asks: a pid, the caller's umask. */
-const someResult = ['umask', 'setsid', 'clone3', 'write'];
+const someResult = ['umask', 'setsid', 'clone3', 'write', 'getpid'];
 
 /** Ids are the container's own, names of descriptors only explain has. */
-function normal(call: string, name: string, result: number, id: string): string {
+function normal(call: string, name: string, result: number | null, id: string): string {
   const bare = call.replace(/ = [^=]*$/, '').replace(/\b(\d+)<[^<>]*>/g, '$1');
   const text = id === '' ? bare : bare.replaceAll(id, 'ID').replaceAll(id.slice(0, 12), 'ID');
   return `${text} = ${someResult.includes(name) ? '?' : result}`;
 }
+
+const traceLines = (file: string): TraceLine[] => parseTrace(readIfThere(file));
 
 const idIn = (text: string): string => /\/containers\/([0-9a-f]{64})\//.exec(text)?.[1] ?? '';
 
@@ -48,9 +50,7 @@ function tracedCalls(file: string): string[] {
     .split('\n')
     .map((line) => JSON.parse(line) as TraceLine);
   const stage = lines.filter(({ side }) => side === 'stage');
-  return stage.map(
-    ({ step, call, name, result }) => `${step}: ${normal(`${call} = ${result}`, name, result, idIn(text))}`,
-  );
+  return stage.map(({ step, call, name, result }) => `${step}: ${normal(`${call} = ?`, name, result, idIn(text))}`);
 }
 
 describe('explain and a run', needs({ root: true }), () => {
@@ -174,16 +174,22 @@ describe('--trace', needs({ root: true }), () => {
       .split('\n')
       .map((line) => JSON.parse(line) as TraceLine);
     const birth = lines.find(({ side, name }) => side === 'host' && name === 'clone3')!;
-    expect(birth.call).toBe('clone3({flags=CLONE_NEWIPC|CLONE_NEWNET|CLONE_NEWNS|CLONE_NEWPID|CLONE_NEWUTS})');
     expect(birth.result).toBeGreaterThan(1);
     const explained = JSON.parse(
       (await engine.run('explain', '--format=json', 'run', 'busybox', 'true')).stdout,
     ) as Explained;
     const born = explained.steps.find(({ id }) => id === 'host.birth')!.calls.at(-1)!.call;
     expect(born).toContain('flags=CLONE_NEWIPC|CLONE_NEWNET|CLONE_NEWNS|CLONE_NEWPID|CLONE_NEWUTS|');
+    expect(birth.call.replace(/cgroup=\d+/, 'cgroup')).toBe(born);
     const at = (name: string) => lines.find((line) => line.side === 'stage' && line.name === name)!;
-    expect(at('prctl').namespaces).toEqual(['mnt', 'pid', 'uts', 'ipc', 'net']);
-    expect(at('pivot_root').namespaces).toEqual(['mnt', 'pid', 'uts', 'ipc', 'net', 'cgroup']);
+    expect(Object.keys(at('prctl').namespaces)).toEqual(['mnt', 'pid', 'uts', 'ipc', 'net']);
+    expect(Object.keys(at('pivot_root').namespaces)).toEqual(['mnt', 'pid', 'uts', 'ipc', 'net', 'cgroup']);
+    expect(Object.values(at('pivot_root').namespaces).every((id) => id > 4026531840)).toBe(true);
+    expect(at('close').namespaces.mnt).toBe(at('prctl').namespaces.mnt);
+    const { calls } = explained.steps.find(({ id }) => id === 'host.devices')!;
+    expect(lines.find(({ call }) => call === calls[0]!.call)!.words).toContain(
+      'allow read, write, mknod: character device 1:3 (/dev/null)',
+    );
     expect(lines.every(({ ms }) => ms >= 0)).toBe(true);
     expect(new Set(lines.flatMap(({ frame }) => frame ?? [])).size).toBeLessThan(20); // calls still travel together
     const table = await engine.run('trace', 'show', file);
@@ -191,6 +197,7 @@ describe('--trace', needs({ root: true }), () => {
     expect(table.stdout).toMatch(
       /bpf\(BPF_PROG_LOAD, .*insn_cnt=\d+}\) = \d+\n +deny read, write, mknod: any device\n +allow mknod: /,
     );
+    expect(table.stdout).toMatch(/\n-- stage: protect {2}\[mnt:\d+ pid:\d+ uts:\d+ ipc:\d+ net:\d+\]\n/);
     expect(table.stdout).toMatch(/\n +[\d.]+ +pivot_root\("\.", "\."\) = 0\n/);
     expect(table.stdout).toContain(`${lines.length} calls: `);
   });
@@ -205,7 +212,47 @@ describe('--trace', needs({ root: true }), () => {
     const file = `${scratch(engine)}/trace`;
     const { code } = await engine.run('run', '--rm', `--trace=${file}`, 'busybox', '/etc/passwd');
     expect(code).toBe(126);
-    expect(readIfThere(file)).toContain('"step":"command"');
+    const stage = traceLines(file).filter(({ side }) => side === 'stage');
+    expect(stage.at(-1)).toMatchObject({ step: 'command', name: 'statx' });
+    await engine.run('run', '--rm', `--trace=${file}`, '--entrypoint', '/etc/passwd', '-v', '/not-here:/x', 'busybox');
+    expect(traceLines(file).findLast(({ side }) => side === 'stage')).toMatchObject({
+      call: 'open_tree(AT_FDCWD, "/not-here", AT_RECURSIVE|OPEN_TREE_CLOEXEC|OPEN_TREE_CLONE)',
+      result: -2,
+    });
+  });
+
+  test.each(['"name":"clone3"', '"step":"mounts.propagation"', '"step":"rootfs.pivot"', '"name":"execve"'])(
+    'kill -9 once %s is in the file loses nothing of what is there, nor half a line',
+    async (needle) => {
+      const file = `${scratch(engine)}/trace`;
+      const child = engine.spawn('run', '--rm', `--trace=${file}`, 'busybox', 'sleep', '60');
+      while (child.exitCode === null && !readIfThere(file).includes(needle))
+        await new Promise((resolve) => setImmediate(resolve));
+      child.kill('SIGKILL');
+      await new Promise((resolve) => child.once('exit', resolve));
+      const lines = traceLines(file);
+      expect(lines.find(({ call }) => call.startsWith('mkdir("/sys/fs/cgroup/'))).toBeDefined();
+      const order = ['clone3', 'mount', 'pivot_root', 'execve'].map((name) =>
+        lines.findIndex((line) => line.name === name),
+      );
+      const there = order.filter((at) => at >= 0);
+      expect(there.length).toBeGreaterThan(0);
+      expect(there).toEqual([...there].sort((a, b) => a - b));
+      await engine.run('cleanup');
+    },
+  );
+
+  test('the calls of a created container’s last frame are there, their results not', async () => {
+    const bundle = oci.bundle('true');
+    await oci.create(bundle, 'waiting', `--trace=${bundle}/made`);
+    const last = traceLines(`${bundle}/made`)
+      .filter(({ side }) => side === 'stage')
+      .at(-1)!;
+    expect(last).toMatchObject({ step: 'exec', name: 'execve', result: null });
+    expect((await engine.run('trace', 'show', `${bundle}/made`)).stdout).toMatch(
+      /\n +[\d.]+ +[\d.]+ {2}execve\(.* = \?\n/,
+    );
+    await oci.call('delete', '--force', 'waiting');
   });
 
   test('create, start and exec of tinyctr-oci', async () => {

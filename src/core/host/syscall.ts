@@ -2,6 +2,7 @@
 import { E, type ErrnoName } from '../kernel/errno.ts';
 import { SyscallError } from '../kernel/error.ts';
 import { type SyscallName, syscallNumbers } from '../kernel/syscalls.ts';
+import { nowMs } from '../stage/stage.ts';
 import { type CValue, callC, openLibrary } from './ffi.ts';
 
 /** A string goes to C as UTF-8 with a closing NUL; C reads and writes an Int32Array in place; null is the NULL pointer. */
@@ -24,7 +25,7 @@ export const hostWatch: { observer?: HostObserver } = {};
 /** A function of native-shim. */
 export function shim(funcName: string, args: readonly HostArg[]): number {
   openLibrary('tinyctr', `${nativeFolder}/libtinyctr.so`);
-  const started = hostWatch.observer ? performance.now() : 0;
+  const started = hostWatch.observer ? nowMs() : 0;
   const result = callC('tinyctr', funcName, args.map(toC));
   hostWatch.observer?.(funcName, args, result, started);
   return result;

@@ -2,7 +2,8 @@
 import { ContainerError } from '../kernel/error.ts';
 import type { Rlimit } from '../spec/types.ts';
 
-const resources = [
+/** In the order of their numbers. */
+export const resources = [
   'RLIMIT_CPU',
   'RLIMIT_FSIZE',
   'RLIMIT_DATA',

@@ -4,12 +4,19 @@ import type { Arg, Memory, Reference } from './protocol.ts';
 
 type ArgFormat = (value: number | bigint) => string;
 
-/** The constants whose names begin so; looked up when first needed. `prefix` may be several, separated by `|`. */
+let all: [name: string, value: number][] | undefined;
+
+/** The constants whose names begin so. `prefix` may be several, separated by `|`. */
+export function constantsOf(prefix: string): [name: string, value: number][] {
+  all ??= Object.entries(constants);
+  const prefixes = prefix.split('|');
+  return all.filter(([name]) => prefixes.some((p) => name.startsWith(p)));
+}
+
 function namesOf(prefix: string, except: string[]): () => [name: string, value: number][] {
   let known: [string, number][] | undefined;
-  const begins = (name: string) => prefix.split('|').some((p) => name.startsWith(p));
   return () => {
-    known ??= Object.entries(constants).filter(([name]) => begins(name) && !except.includes(name));
+    known ??= constantsOf(prefix).filter(([name]) => !except.includes(name));
     return known;
   };
 }
@@ -46,7 +53,7 @@ const O = flagsOf('O_');
 const decimal: ArgFormat = String;
 
 /** How the integer arguments of a call are shown; what is not listed is shown in decimal. */
-const formats: Record<string, readonly (ArgFormat | undefined)[]> = {
+export const formats: Record<string, readonly (ArgFormat | undefined)[]> = {
   mount: [undefined, undefined, undefined, MS],
   umount2: [undefined, flagsOf('MNT_')],
   unshare: [CLONE],
@@ -90,13 +97,14 @@ function formatMemory(arg: Memory | Reference): string {
 /** Which argument is the environment: it may hold secrets, so only its size is shown. */
 const environmentAt: Record<string, number> = { execve: 2, execveat: 3 };
 
+export function formatArgument(name: string, arg: Arg, i: number): string {
+  if (arg === null) return 'NULL';
+  if (i === environmentAt[name] && typeof arg === 'object' && 'strings' in arg)
+    return `[/* ${arg.strings.length} vars */]`;
+  if (typeof arg !== 'number' && typeof arg !== 'bigint') return formatMemory(arg);
+  return (formats[name]?.[i] ?? decimal)(arg);
+}
+
 export function formatCall(name: string, args: readonly Arg[]): string {
-  const shown = args.map((arg, i) => {
-    if (arg === null) return 'NULL';
-    if (i === environmentAt[name] && typeof arg === 'object' && 'strings' in arg)
-      return `[/* ${arg.strings.length} vars */]`;
-    if (typeof arg !== 'number' && typeof arg !== 'bigint') return formatMemory(arg);
-    return (formats[name]?.[i] ?? decimal)(arg);
-  });
-  return `${name}(${shown.join(', ')})`;
+  return `${name}(${args.map((arg, i) => formatArgument(name, arg, i)).join(', ')})`;
 }

@@ -68,10 +68,13 @@ export type Observer = ((event: {
   step: Step;
   name: SyscallName;
   args: readonly Arg[];
-  result: number;
+  /** Undefined where it is not known: of a created container's last frame, of a stage that is gone. */
+  result: number | undefined;
   /** Of the whole frame that it travelled with, whose number this is. */
   durationMs: number;
   frame: number;
+  /** So many calls of the frame are yet to be told of. */
+  left: number;
 }) => void) & { together?: true };
 
 /** The frame that ends in execve: its number in the shared page's count, and its calls as strace would print them. */
@@ -80,6 +83,12 @@ export interface LastFrame {
   calls: readonly string[];
   /** The stage's number of the socket at which the listener of its seccomp filter will arrive: to be fetched before the gate opens. */
   listener?: number | undefined;
+}
+
+/** Milliseconds since some moment. The global `performance` would load 4 ms of Node's library. */
+export function nowMs(): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1000 + nanoseconds / 1e6;
 }
 
 type StageArg = Arg | StageFd;
@@ -219,9 +228,12 @@ export class Stage {
     if (this.queue.length === 0) return [];
     const calls = this.queue;
     this.queue = [];
-    const started = this.observer ? performance.now() : 0;
+    const started = this.observer ? nowMs() : 0;
     const { outs, reply } = this.exchange(calls, []);
-    if (!reply) throw new StageGone(this.wire.page(), this.pageCall(calls));
+    if (!reply) {
+      this.report(calls, Array(this.wire.page().call + 1).fill(undefined), started);
+      throw new StageGone(this.wire.page(), this.pageCall(calls));
+    }
     this.report(calls, reply.results, started);
     if (reply.failed) throw this.failure(calls[reply.results.length - 1]!, reply.results.at(-1)!);
     const outcomes: Outcome[] = reply.results.map((result) => ({ result, out: nothing }));
@@ -259,12 +271,14 @@ export class Stage {
     return { outs: frame.outs, reply };
   }
 
-  private report(calls: readonly QueuedCall[], results: readonly number[], started: number): void {
+  private report(calls: readonly QueuedCall[], results: readonly (number | undefined)[], started: number): void {
     if (!this.observer) return;
-    const durationMs = performance.now() - started;
-    for (const [i, result] of results.entries()) {
+    const durationMs = nowMs() - started;
+    const frame = this.frames;
+    for (let i = 0; i < results.length; i++) {
       const { step, name, args } = calls[i]!;
-      this.observer({ step, name, args: args.map(plainArg), result, durationMs, frame: this.frames });
+      const left = results.length - 1 - i;
+      this.observer({ step, name, args: args.map(plainArg), result: results[i], durationMs, frame, left });
     }
   }
 
@@ -700,8 +714,10 @@ export class Stage {
     this.flush();
     if (descriptors.length === 0) return [];
     const calls: QueuedCall[] = [{ name: 'getpid', args: [], tolerated: [], fd: undefined, step: this.current }];
+    const started = this.observer ? nowMs() : 0;
     const { reply } = this.exchange(calls, descriptors);
     if (!reply) throw new StageGone(this.wire.page(), undefined);
+    this.report(calls, reply.results, started);
     return reply.descriptors.map((number) => new StageFd(number));
   }
 
@@ -724,13 +740,14 @@ export class Stage {
     const calls = this.queue;
     this.queue = [];
     this.held = false;
+    const started = this.observer ? nowMs() : 0;
     if (!this.attended) {
       this.wire.send(this.encode(calls, 0).bytes, []);
       const texts = calls.map(({ name, args }) => formatCall(name, args.map(plainArg)));
       this.last = { frame: this.frames, calls: texts, listener: this.outbox?.number };
+      this.report(calls, Array(calls.length).fill(undefined), started);
       return;
     }
-    const started = this.observer ? performance.now() : 0;
     const { reply } = this.exchange(calls, [], this.listener);
     if (reply) {
       this.report(calls, reply.results, started);
@@ -740,9 +757,9 @@ export class Stage {
     const page = this.wire.page();
     const last = calls[page.call];
     const done = page.call === calls.length - 1 && page.phase === PHASE_STARTED;
+    const results = calls.slice(0, page.call).map(() => 0);
+    this.report(calls, [...results, done ? 0 : page.result || undefined], started);
     if (!done && last && page.result < 0) throw this.failure(last, page.result);
     if (!done) throw new StageGone(page, last && formatCall(last.name, last.args.map(plainArg)));
-    const results = calls.map(() => 0);
-    this.report(calls, results, started);
   }
 }
