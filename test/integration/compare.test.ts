@@ -18,19 +18,22 @@ afterAll(() => {
   engine.remove();
 });
 
-/** What a comparison may not leave: its folders, mounts, cgroups and processes. */
+/** What comparisons that are over have left: folders, mounts, cgroups and processes. Others may be running. */
 function left(): string[] {
   const folders = readdirSync(tmpdir()).filter((name) => name.startsWith('tinyctr-compare-'));
   const cgroups = spawnSync('find', [cgroupRoot(), '-name', '*tinyctr-compare-*'], { encoding: 'utf8' }).stdout;
-  const probes = readdirSync('/proc').filter(
-    (pid) => /^\d+$/.test(pid) && commandOf(pid).startsWith('/.tinyctr-compare/probe'),
-  );
-  return [...folders, ...cgroups.split('\n').filter(Boolean), ...probes, ...mountsBelow('tinyctr-compare-')];
+  const probes = readdirSync('/proc').filter((pid) => textOf(pid, 'cmdline').startsWith('/.tinyctr-compare/probe'));
+  const found = [...folders, ...cgroups.split('\n'), ...probes.map((pid) => textOf(pid, 'cgroup'))];
+  return [...found, ...mountsBelow('tinyctr-compare-')].filter((text) => {
+    const pid = /tinyctr-compare-(\d+)/.exec(text)?.[1];
+    return pid !== undefined && !existsSync(`/proc/${pid}`);
+  });
 }
 
-function commandOf(pid: string): string {
+/** '' where there is no such file, or no such process any more. */
+function textOf(pid: string, file: string): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
   } catch {
     return '';
   }
@@ -165,6 +168,20 @@ describe('compare with runc', needs({ root: true, command: 'runc' }), () => {
     );
     expect(stdout).toMatch(/\nThe same: \d{4} facts \(/);
     expect(stdout).toMatch(/\nTime: create \d+ ms and \d+ ms, start/);
+  });
+
+  test('--syscalls: both constructions side by side', needs({ command: 'strace' }), async () => {
+    const { code, stdout } = await engine.run('compare', '--syscalls', '--bundle', bundle());
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /\n= file system proc\n {4}tinyctr-oci {2}fsopen\("proc".*move_mount\n {4}runc {9}mount\("proc"/,
+    );
+    expect(stdout).toMatch(/\n= pivot_root\n {4}tinyctr-oci {2}pivot_root\("\.", "\."\)\n {4}runc {9}pivot_root/);
+    expect(stdout).toMatch(/\n> session keyring\n {4}runc {9}keyctl\(KEYCTL_JOIN_SESSION_KEYRING/);
+    expect(stdout).toMatch(/\n~ bind mount at \/proc\/keys\n/);
+    expect(stdout).toMatch(
+      /\n= the program\n {4}tinyctr-oci {2}execve\("\/\.tinyctr-compare\/probe".*\n {4}runc {9}execve/,
+    );
   });
 
   test('Ctrl-C in the middle: status 130, and nothing is left', async () => {

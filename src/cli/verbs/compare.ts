@@ -18,6 +18,7 @@ interface Options {
   with: string;
   bundle?: string;
   format: Format;
+  syscalls?: boolean;
   /** Of the inner half: the folder for its files. */
   inside?: string;
 }
@@ -31,6 +32,7 @@ export function define(program: Command, globals: () => Globals): void {
     .addOption(new Option('--with <runtime>', 'runc, crun or the path of an OCI runtime').default('runc'))
     .option('--bundle <folder>', 'a folder with config.json, in place of an image')
     .addOption(new Option('--format <format>', 'how it is printed').choices(formats).default('text'))
+    .option('--syscalls', 'also by which system calls each makes it, side by side; takes strace')
     .addOption(new Option('--inside <folder>').hideHelp())
     .passThroughOptions()
     .addHelpText('after', '\nExit status: 0 no unexplained difference, 1 different, 2 could not compare.');
@@ -71,8 +73,9 @@ async function outer(globals: Globals, options: Options, image: string | undefin
   const scratch = makeScratch(tmpdir());
   const what = options.bundle === undefined ? ['--', image!, ...words] : ['--bundle', resolve(options.bundle)];
   const before = ['--root', globals.root, '--log-format', globals.logFormat, 'compare', '--inside', scratch];
+  const flags = options.syscalls ? ['--syscalls'] : [];
   try {
-    return await runInNamespaces([...before, '--with', options.with, '--format', options.format, ...what]);
+    return await runInNamespaces([...before, '--with', options.with, '--format', options.format, ...flags, ...what]);
   } finally {
     rmdirSync(scratch);
     removeLeftCgroups();
@@ -81,13 +84,13 @@ async function outer(globals: Globals, options: Options, image: string | undefin
 
 async function inner(
   { root }: Globals,
-  { with: other, bundle, format, inside }: Options & { inside: string },
+  { with: other, bundle, format, syscalls = false, inside }: Options & { inside: string },
   image: string | undefined,
   words: readonly string[],
 ): Promise<number> {
   const { signal, forget } = untilInterrupted('the comparison', 'nothing of it is left');
   const report = await compare({
-    ...{ scratch: inside, other, signal },
+    ...{ scratch: inside, other, signal, syscalls },
     source: (scratch) =>
       bundle === undefined ? imageSource(root, findImage(root, image!)!, words, scratch) : readBundle(bundle),
   });

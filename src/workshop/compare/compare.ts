@@ -1,4 +1,5 @@
 /** One configuration under tinyctr-oci and under another runtime, and what the kernel says of both. Host side, in namespaces of its own. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { cgroupRoot, killCgroup, removeCgroup } from '../../core/host/cgroup.ts';
@@ -9,6 +10,7 @@ import { explain, parseKnown } from './known.ts';
 import { enterView } from './namespaces.ts';
 import { noteJoined } from './outside.ts';
 import { findRuntime, type Observed, type OciRuntime, observe } from './runtime.ts';
+import { type Act, actsOf, align, parseStrace, type Row } from './syscalls.ts';
 
 export interface CompareRequest {
   /** A folder that is there; a tmpfs covers it. */
@@ -18,6 +20,8 @@ export interface CompareRequest {
   /** Makes the configuration, in the namespaces of the comparison; may write below the folder it is given. */
   source(scratch: string): Source;
   signal: AbortSignal;
+  /** Also by which system calls each makes it; takes strace. */
+  syscalls: boolean;
 }
 
 export interface Report {
@@ -27,13 +31,15 @@ export interface Report {
   /** What could not be found out, or had to be arranged. */
   notes: string[];
   times: [ours: Observed['times'], theirs: Observed['times']];
+  /** How each makes it, when that was asked for. */
+  syscalls?: Row[];
 }
 
 /** The checkout: beside native-shim are bin and docs. */
 const home = dirname(dirname(nativeFolder));
 
 /** @throws ContainerError with exit status 2 where it can't be done */
-export async function compare({ scratch, other, source, signal }: CompareRequest): Promise<Report> {
+export async function compare({ scratch, other, source, signal, syscalls }: CompareRequest): Promise<Report> {
   const notes = enterView(scratch);
   const runtimes: Report['runtimes'] = [
     findRuntime('tinyctr-oci', join(home, 'bin/tinyctr-oci')),
@@ -46,9 +52,11 @@ export async function compare({ scratch, other, source, signal }: CompareRequest
   noteJoined(paths, linkOf);
   let ours: Observed;
   let theirs: Observed;
+  let rows: Row[] | undefined;
   try {
     ours = await observeWith(runtimes[0], given, `${scratch}/1`, signal);
     theirs = await observeWith(runtimes[1], given, `${scratch}/2`, signal);
+    if (syscalls) rows = await alignedCalls(runtimes, given, scratch, signal);
   } finally {
     for (const folder of cgroups) await removeKilled(folder);
   }
@@ -60,22 +68,47 @@ export async function compare({ scratch, other, source, signal }: CompareRequest
     equal,
     notes: [...new Set([...notes, ...ours.notes, ...theirs.notes])],
     times: [ours.times, theirs.times],
+    ...(rows ? { syscalls: rows } : {}),
   };
 }
 
-async function observeWith(runtime: OciRuntime, source: Source, path: string, signal: AbortSignal): Promise<Observed> {
+/** In containers of their own: what is traced is slow, and has a tracer for the kernel to tell of. */
+async function alignedCalls(
+  runtimes: Report['runtimes'],
+  given: Source,
+  scratch: string,
+  signal: AbortSignal,
+): Promise<Row[]> {
+  if (spawnSync('strace', ['-V']).status !== 0) throw cannot('--syscalls needs strace', 'apt-get install strace');
+  const acts: Act[][] = [];
+  for (const runtime of runtimes) {
+    const path = `${scratch}/${acts.length + 3}`;
+    const { trace, path: made } = await observeWith(runtime, given, path, signal, true);
+    acts.push(actsOf(parseStrace(trace), `${made}/rootfs`));
+  }
+  return align(acts[0]!, acts[1]!);
+}
+
+/** `path`: of the bundle that is made. Where the runtime refuses the configuration's version, a second one is. */
+async function observeWith(
+  runtime: OciRuntime,
+  source: Source,
+  path: string,
+  signal: AbortSignal,
+  trace = false,
+): Promise<Observed & { path: string }> {
   signal.throwIfAborted();
   const { spec } = source;
   const hidden = [...(spec.linux?.maskedPaths ?? []), ...(spec.linux?.readonlyPaths ?? [])];
   const bundle = makeBundle(path, source);
   try {
-    const observed = await observe(runtime, path, spec.process!.terminal === true, { signal, hidden });
-    return { ...observed, notes: [...bundle.notes, ...observed.notes] };
+    const observed = await observe(runtime, path, spec.process!.terminal === true, { signal, hidden, trace });
+    return { ...observed, path, notes: [...bundle.notes, ...observed.notes] };
   } catch (error) {
     // crun before 1.9 knows no OCI version but 1.0.
     if (spec.ociVersion === OLD_VERSION || !/unknown version specified/.test((error as Error).message)) throw error;
     const older = { ...source, spec: { ...spec, ociVersion: OLD_VERSION } };
-    const observed = await observeWith(runtime, older, `${dirname(path)}/3`, signal);
+    const observed = await observeWith(runtime, older, `${path}b`, signal, trace);
     const note = `${runtime.name} refuses ociVersion ${spec.ociVersion}: it was given the same as ${OLD_VERSION}`;
     return { ...observed, notes: [note, ...observed.notes] };
   }
@@ -114,7 +147,7 @@ async function removeKilled(folder: string): Promise<void> {
   removeCgroup(folder);
 }
 
-const LEFT = /^[123]-tinyctr-compare-(\d+)$/;
+const LEFT = /^\d[a-z]?-tinyctr-compare-(\d+)$/;
 
 /** Cgroups of comparisons that were killed: their processes went with their namespaces. Called by the outer half, which sees all processes. */
 export function removeLeftCgroups(): void {

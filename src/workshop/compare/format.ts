@@ -1,6 +1,7 @@
 /** A comparison as text and as JSON. Pure. */
 import type { Report } from './compare.ts';
 import type { Difference } from './facts.ts';
+import { formatRows } from './syscalls.ts';
 
 export const formats = ['text', 'json'] as const;
 export type Format = (typeof formats)[number];
@@ -26,6 +27,7 @@ function jsonReport(what: string, report: Report): object {
     equal,
     notes,
     times,
+    ...(report.syscalls ? { syscalls: report.syscalls } : {}),
   };
 }
 
@@ -57,7 +59,8 @@ function textReport(what: string, report: Report): string {
     `Time: create ${ms(times[0].createMs)} and ${ms(times[1].createMs)}, start ${ms(times[0].startMs)} and ${ms(times[1].startMs)} (measured once)`,
     ...notes.map((note) => `Note: ${note}`),
   ];
-  return `${lines.join('\n')}\n`;
+  const calls = report.syscalls ? `\n${formatRows(report.syscalls, [ours.name, theirs.name])}` : '';
+  return `${lines.join('\n')}\n${calls}`;
 }
 
 const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;

@@ -9,6 +9,7 @@ import { cannot } from './bundle.ts';
 import type { Fact } from './facts.ts';
 import { parseProbe } from './inside.ts';
 import { outsideFacts } from './outside.ts';
+import { straceWords } from './syscalls.ts';
 
 export interface OciRuntime {
   /** For people: runc, tinyctr-oci, or a path. */
@@ -24,14 +25,16 @@ export interface Observed {
   facts: Fact[];
   notes: string[];
   times: { createMs: number; startMs: number };
+  /** What strace has written. */
+  trace: string;
 }
 
 export interface Watch {
   signal: AbortSignal;
   /** config.json's masked and read-only paths. */
   hidden: readonly string[];
-  /** Put before the runtime's create and start: strace. */
-  wrap?: (verb: string) => readonly string[];
+  /** The calls of create, and of the container until it is the probe, are noted by strace. */
+  trace?: boolean;
 }
 
 /** Longer than any of it takes, also in a slow virtual machine. */
@@ -54,25 +57,21 @@ export async function observe(runtime: OciRuntime, path: string, terminal: boole
   const id = `${basename(path)}-${basename(dirname(path))}`; // 1-tinyctr-compare-PID
   const state = `${path}/state`;
   mkdirSync(state, { recursive: true });
-  const call = (words: readonly string[], wrapped?: string, output?: number) =>
-    finish(
-      runtime,
-      [...(wrapped ? (watch.wrap?.(wrapped) ?? []) : []), ...runtime.command, '--root', state, ...words],
-      watch.signal,
-      output,
-    );
+  const tracer = watch.trace ? straceWords(`${path}/strace`) : [];
+  const call = (words: readonly string[], before: readonly string[] = [], output?: number) =>
+    finish(runtime, [...before, ...runtime.command, '--root', state, ...words], watch.signal, output);
   const output = openSync(`${path}/output`, 'w+');
   const console = terminal ? await listenForTerminal(`${path}/console`, output) : undefined;
   let folder: string | undefined;
   try {
     const began = performance.now();
     const socket = console ? ['--console-socket', `${path}/console`] : [];
-    await call(['create', '--bundle', path, '--pid-file', `${path}/pid`, ...socket, id], 'create', output);
+    await call(['create', '--bundle', path, '--pid-file', `${path}/pid`, ...socket, id], tracer, output);
     const created = performance.now();
     const pid = Number(existsSync(`${path}/pid`) && readFileSync(`${path}/pid`, 'latin1'));
     if (!(pid > 1)) throw cannot(`${runtime.name} create wrote no pid file`);
     folder = cgroupOf(pid);
-    await call(['start', id], 'start');
+    await call(['start', id]);
     const started = performance.now();
     const text = await probeOutput(`${path}/output`, pid, watch.signal);
     const neutral = neutralFor(path);
@@ -94,6 +93,7 @@ export async function observe(runtime: OciRuntime, path: string, terminal: boole
       ],
       notes,
       times: { createMs: created - began, startMs: started - created },
+      trace: watch.trace ? readFileSync(`${path}/strace`, 'utf8') : '',
     };
   } finally {
     await call(['delete', '--force', id]).catch(() => undefined);
@@ -110,7 +110,7 @@ function neutralFor(path: string): (text: string) => string {
     text
       .replace(/lowerdir=.*?,upperdir=[^,]*,workdir=[^,]*/, 'lowerdir=…')
       .replaceAll(path, '<bundle>')
-      .replaceAll(/[123]-tinyctr-compare-\d+/g, '<id>');
+      .replaceAll(/\d[a-z]?-tinyctr-compare-\d+/g, '<id>');
 }
 
 function cgroupOf(pid: number): string {
