@@ -32,7 +32,7 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
 /** Verbs of runc that are refused by name. */
 const later = ['checkpoint', 'restore'];
 /** Global options of runc and crun that are refused by name. */
-const refused = ['--systemd-cgroup', '--rootless <when>', '--criu <path>', '--cgroup-manager <name>'];
+const refused = ['--systemd-cgroup', '--rootless <when>', '--criu <path>'];
 
 function makeProgram(): Command {
   const program = new Command('tinyctr-oci')
@@ -53,7 +53,18 @@ function makeProgram(): Command {
       throw new UsageError(`--${option.name()} is not there yet`);
     });
   }
+  program.addOption(new Option('--cgroup-manager <name>').hideHelp());
+  program.on('option:cgroup-manager', checkCgroupManager);
   return program;
+}
+
+/** crun's option. podman gives it for `--cgroups=disabled`, if its configuration says that the runtime can. */
+function checkCgroupManager(name: string): void {
+  if (name === 'disabled')
+    throw new UsageError(
+      '--cgroup-manager disabled is left out on purpose: by its cgroup a container is limited, paused and killed whole',
+    );
+  if (name !== 'cgroupfs') throw new UsageError(`--cgroup-manager ${name} is not there yet; there is cgroupfs`);
 }
 
 /** The first word that is neither a global option nor its value. */

@@ -67,7 +67,8 @@ describe(`${runtime}`, needs({ root: true }), () => {
 
     test.each([
       [['--systemd-cgroup', 'list'], '--systemd-cgroup is not there yet'],
-      [['--cgroup-manager', 'disabled', 'list'], '--cgroup-manager is not there yet'],
+      [['--cgroup-manager', 'systemd', 'list'], '--cgroup-manager systemd is not there yet; there is cgroupfs'],
+      [['--cgroup-manager=disabled', 'run', 'x'], '--cgroup-manager disabled is left out on purpose: by its cgroup'],
       [['exec', '--pidfd-socket', 'x', 'y', 'ls'], '--pidfd-socket is not there yet'],
       [['checkpoint', '--help'], 'checkpoint is not there yet'],
       [['create', '--no-pivot', 'x'], '--no-pivot is left out on purpose'],
