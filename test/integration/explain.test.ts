@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Spec } from '../../src/spec/types.ts';
 import { parseTrace, type TraceLine } from '../../src/workshop/trace-format.ts';
 import { needs } from '../support/need.ts';
-import { Engine, readIfThere, scratch } from '../support/tinyctr.ts';
+import { type Engine, readIfThere, scratch } from '../support/tinyctr.ts';
 import { Runtime } from './oci-support.ts';
 
 const examples = '../shared/data/configs';
@@ -58,11 +58,11 @@ describe('explain and a run', needs({ root: true }), () => {
   let oci: Runtime;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, 'tinyctr-oci');
+    oci = await Runtime.prepare('tinyctr-oci');
+    engine = oci.engine;
   });
 
-  afterAll(() => engine.remove());
+  afterAll(() => oci.end());
 
   test.each([
     [[]],
@@ -160,11 +160,11 @@ describe('--trace', needs({ root: true }), () => {
   let oci: Runtime;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, 'tinyctr-oci');
+    oci = await Runtime.prepare('tinyctr-oci');
+    engine = oci.engine;
   });
 
-  afterAll(() => engine.remove());
+  afterAll(() => oci.end());
 
   test('both sides, with results, durations and namespaces; a table of it', async () => {
     const file = `${scratch(engine)}/trace`;

@@ -3,7 +3,6 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { needs } from '../support/need.ts';
-import { Engine } from '../support/tinyctr.ts';
 import { Runtime } from './oci-support.ts';
 
 const verbs = [
@@ -81,18 +80,16 @@ function flagsOf(help: string): Flag[] {
 }
 
 describe('each option that runc has', needs({ root: true, command: 'runc' }), () => {
-  let engine: Engine;
   let oci: Runtime;
   let empty: string;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, 'tinyctr-oci');
+    oci = await Runtime.prepare('tinyctr-oci');
     mkdirSync(oci.root);
     empty = `${oci.folder}/empty`;
     mkdirSync(empty);
   });
-  afterAll(() => engine.remove());
+  afterAll(() => oci.end());
 
   const runcHelp = (...words: string[]) => spawnSync('runc', [...words, '--help'], { encoding: 'utf8' }).stdout;
   /** In an empty folder, of a container that does not exist: nothing can come of it but the complaint about that. */

@@ -4,7 +4,7 @@ import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, readlinkSync, 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
-import { Engine, until } from '../support/tinyctr.ts';
+import { until } from '../support/tinyctr.ts';
 import { Runtime, runtimes } from './oci-support.ts';
 
 interface Case {
@@ -196,15 +196,13 @@ function hostPids(linux: NonNullable<Spec['linux']>): void {
 }
 
 describe.each(runtimes)('%s', needs({ root: true }), (name) => {
-  let engine: Engine;
   let oci: Runtime;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, name);
+    oci = await Runtime.prepare(name);
   });
 
-  afterAll(() => engine.remove());
+  afterAll(() => oci.end());
 
   test.each(Object.entries(cases))('%s', async (_title, { script, change, stdout = '', code = 0 }) => {
     const bundle = oci.bundle(script);

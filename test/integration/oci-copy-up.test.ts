@@ -12,7 +12,7 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
-import { Engine, runProgram, until } from '../support/tinyctr.ts';
+import { runProgram, until } from '../support/tinyctr.ts';
 import { Runtime, runtimes } from './oci-support.ts';
 
 const tmpfs = (destination: string, ...options: string[]) => ({
@@ -20,15 +20,13 @@ const tmpfs = (destination: string, ...options: string[]) => ({
 });
 
 describe.each(runtimes)('%s', needs({ root: true }), (name) => {
-  let engine: Engine;
   let oci: Runtime;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, name);
+    oci = await Runtime.prepare(name);
   });
 
-  afterAll(() => engine.remove());
+  afterAll(() => oci.end());
 
   /** `fill` gets the folder of the image. */
   function bundle(script: string, fill: (rootfs: string) => void, change: (spec: Spec) => void): string {
@@ -68,7 +66,7 @@ describe.each(runtimes)('%s', needs({ root: true }), (name) => {
   });
 
   test('links of the image lead nowhere outside: not on the way to the folder, not in it', async () => {
-    const outside = `${engine.folder}/outside`;
+    const outside = `${oci.engine.folder}/outside`;
     mkdirSync(outside, { recursive: true });
     writeFileSync(`${outside}/secret`, 'secret');
     const fill = (rootfs: string) => {
@@ -90,18 +88,13 @@ describe.each(runtimes)('%s', needs({ root: true }), (name) => {
 });
 
 describe('tinyctr-oci', needs({ root: true }), () => {
-  let engine: Engine;
   let oci: Runtime;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, 'tinyctr-oci');
+    oci = await Runtime.prepare('tinyctr-oci');
   });
 
-  afterAll(async () => {
-    await oci.call('delete', '--force', 'kept');
-    engine.remove();
-  });
+  afterAll(() => oci.end());
 
   const filled = (script: string, change: (spec: Spec) => void) => {
     const path = oci.bundle(script, change);
@@ -157,7 +150,7 @@ for name in ["sub/file", "file", "sub", ".", "link"]:
   });
 
   test('a mount below it stays as it is, on the host as well', async () => {
-    const host = `${engine.folder}/host`;
+    const host = `${oci.engine.folder}/host`;
     mkdirSync(host);
     const path = filled('ls /data /data/sub', (spec) =>
       spec.mounts!.push(tmpfs('/data'), { destination: '/data/sub', type: 'bind', source: host, options: ['bind'] }),
@@ -167,7 +160,7 @@ for name in ["sub/file", "file", "sub", ".", "link"]:
   });
 
   test('a mount that covers it stays as it is', async () => {
-    const host = `${engine.folder}/cover`;
+    const host = `${oci.engine.folder}/cover`;
     mkdirSync(host);
     const path = filled('ls /data', (spec) =>
       spec.mounts!.push(tmpfs('/data'), { destination: '/data', type: 'bind', source: host, options: ['bind'] }),
@@ -177,7 +170,7 @@ for name in ["sub/file", "file", "sub", ".", "link"]:
   });
 
   test('of a tmpfs that is read-only, and of what is bound above it', async () => {
-    const host = `${engine.folder}/above`;
+    const host = `${oci.engine.folder}/above`;
     mkdirSync(`${host}/sub`, { recursive: true });
     writeFileSync(`${host}/sub/bound`, '');
     const path = filled('ls /data/sub; touch /data/sub/x 2>&1; ls /mnt', (spec) => {
@@ -195,7 +188,7 @@ for name in ["sub/file", "file", "sub", ".", "link"]:
       spec.mounts!.push(tmpfs('/data'));
     });
     await runProgram('chown', ['-R', '-h', '100000:100000', `${path}/rootfs`]);
-    await runProgram('chmod', ['755', engine.folder, path]);
+    await runProgram('chmod', ['755', oci.engine.folder, path]);
     const { code, stdout, stderr } = await oci.run(path, 'mapped');
     expect({ code, stdout }, stderr).toEqual({ code: 0, stdout: '0\n0\n0\n' });
   });

@@ -8,7 +8,7 @@ import type { Spec } from '../../src/spec/types.ts';
 import { digest } from '../support/decoy.ts';
 import { needs } from '../support/need.ts';
 import { Pty } from '../support/pty.ts';
-import { checkout, Engine, mountsBelow, type Result, readIfThere, runProgram, until } from '../support/tinyctr.ts';
+import { checkout, mountsBelow, type Result, readIfThere, runProgram, until } from '../support/tinyctr.ts';
 import { differs, ours, Runtime, runtime } from './oci-support.ts';
 
 const idle = 'while :; do sleep 1; done';
@@ -23,22 +23,19 @@ print(status, found == pid, os.waitstatus_to_exitcode(ended))
 `;
 
 describe(`${runtime} exec`, needs({ root: true }), () => {
-  let engine: Engine;
   let oci: Runtime;
   let words: string[];
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, runtime);
+    oci = await Runtime.prepare(runtime);
     words = [...oci.command, 'exec'];
     await start('c');
   });
 
   afterAll(async () => {
-    for (const id of (await oci.call('list', '-q')).stdout.split('\n').filter(Boolean))
-      await oci.call('delete', '--force', id);
+    await oci.deleteAll();
     expect(mountsBelow(oci.folder)).toEqual([]);
-    engine.remove();
+    await oci.end();
   });
 
   async function start(id: string, script = idle, change?: (spec: Spec) => void): Promise<number> {

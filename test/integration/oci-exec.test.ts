@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Process } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
-import { Engine, type Result, runProgram, until } from '../support/tinyctr.ts';
+import { type Result, runProgram, until } from '../support/tinyctr.ts';
 import { differs, Runtime, runtimes, terminalClient } from './oci-support.ts';
 
 const idle = 'while :; do sleep 1; done';
@@ -18,15 +18,13 @@ const clientsProcesses = [
 ];
 
 describe.each(runtimes)('%s exec', needs({ root: true }), (name) => {
-  let engine: Engine;
   let oci: Runtime;
   let init: number;
   const exec = (...words: string[]): Promise<Result> => oci.call('exec', ...words);
   const shell = (script: string, ...options: string[]) => exec(...options, 'c', 'sh', '-c', script);
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, name);
+    oci = await Runtime.prepare(name);
     const bundle = oci.bundle(idle, ({ process, linux }) => {
       Object.assign(process!, { noNewPrivileges: false, env: ['PATH=/bin', 'FROM=config', 'KEPT=yes'], cwd: '/tmp' });
       linux!.seccomp = {
@@ -39,11 +37,7 @@ describe.each(runtimes)('%s exec', needs({ root: true }), (name) => {
     init = JSON.parse((await oci.call('state', 'c')).stdout).pid;
   });
 
-  afterAll(async () => {
-    const { stdout } = await oci.call('list', '-q');
-    for (const id of stdout.split('\n').filter(Boolean)) await oci.call('delete', '--force', id);
-    engine.remove();
-  });
+  afterAll(() => oci.end());
 
   /** Runs `script` detached and gives its pid on the host once it has said that it is there. */
   async function detached(script: string, ...options: string[]): Promise<number> {

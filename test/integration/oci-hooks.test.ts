@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Hook, HookName, Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
-import { Engine, readIfThere, until } from '../support/tinyctr.ts';
+import { readIfThere, until } from '../support/tinyctr.ts';
 import { differs, Runtime, runtime, runtimes } from './oci-support.ts';
 
 const all: HookName[] = ['prestart', 'createRuntime', 'createContainer', 'startContainer', 'poststart', 'poststop'];
@@ -23,25 +23,19 @@ interface Note {
 }
 
 describe.each(runtimes)('%s', needs({ root: true }), (name) => {
-  let engine: Engine;
   let oci: Runtime;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, name);
+    oci = await Runtime.prepare(name);
   });
 
-  afterAll(async () => {
-    const { stdout } = await oci.call('list', '-q');
-    for (const id of stdout.split('\n').filter(Boolean)) await oci.call('delete', '--force', id);
-    engine.remove();
-  });
+  afterAll(() => oci.end());
 
   /** A bundle with these hooks; `/notes` in the container is the same folder as on the host. */
   function bundle(hooks: (notes: string) => Spec['hooks'], script = 'true'): { path: string; notes: string } {
     let notes = '';
     const path = oci.bundle(script, (spec) => {
-      notes = `${engine.folder}/notes-${Math.random().toString(36).slice(2)}`;
+      notes = `${oci.engine.folder}/notes-${Math.random().toString(36).slice(2)}`;
       mkdirSync(notes);
       spec.root!.readonly = false; // the destination is made in it
       spec.mounts!.push({ destination: notes, type: 'bind', source: notes, options: ['bind'] });
@@ -183,15 +177,13 @@ describe.each(runtimes)('%s', needs({ root: true }), (name) => {
 });
 
 describe(`${runtime}`, needs({ root: true }), () => {
-  let engine: Engine;
   let oci: Runtime;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, runtime);
+    oci = await Runtime.prepare(runtime);
   });
 
-  afterAll(() => engine.remove());
+  afterAll(() => oci.end());
 
   const withHooks = (hooks: Spec['hooks'], script = 'true', change: (spec: Spec) => void = () => undefined) =>
     oci.bundle(script, (spec) => {
@@ -203,7 +195,7 @@ describe(`${runtime}`, needs({ root: true }), () => {
     'poststart runs as part of start, not of create, with status running',
     differs(runtime, 'poststart-in-start'),
     async () => {
-      const file = `${engine.folder}/poststart`;
+      const file = `${oci.engine.folder}/poststart`;
       const hook = { path: '/bin/sh', args: ['sh', '-c', `cat > ${file}`] };
       const path = withHooks({ poststart: [hook] }, sleep);
       await oci.create(path, 'post');
@@ -215,7 +207,7 @@ describe(`${runtime}`, needs({ root: true }), () => {
   );
 
   test('the timeout kills all that the hook has started', differs(runtime, 'hook-timeout-group'), async () => {
-    const file = `${engine.folder}/pid`;
+    const file = `${oci.engine.folder}/pid`;
     const hook = { path: '/bin/sh', args: ['sh', '-c', `sleep 12 & echo $! > ${file}; wait`], timeout: 1 };
     const before = Date.now();
     const { code } = await oci.create(withHooks({ prestart: [hook] }), 'group');
@@ -266,7 +258,7 @@ describe(`${runtime}`, needs({ root: true }), () => {
   });
 
   test('a hook without env has the caller’s', async () => {
-    const file = `${engine.folder}/env`;
+    const file = `${oci.engine.folder}/env`;
     const hook = { path: '/bin/sh', args: ['sh', '-c', `echo "$HOME|$NODE_EXTRA_CA_CERTS" > ${file}`] };
     const path = withHooks({ createRuntime: [hook] });
     const env = { ...process.env, HOME: '/some/where', NODE_EXTRA_CA_CERTS: '/certs' };
@@ -296,7 +288,7 @@ describe(`${runtime}`, needs({ root: true }), () => {
     'a runtime killed while a hook runs leaves nothing but its state, which delete --force removes',
     differs(runtime, 'creating-state'),
     async () => {
-      const file = `${engine.folder}/killed`;
+      const file = `${oci.engine.folder}/killed`;
       const hook = {
         path: '/bin/sh',
         args: ['sh', '-c', `cat > ${file}.new; echo $$ >> ${file}.new; mv ${file}.new ${file}; sleep 60`],

@@ -3,25 +3,18 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import { needs } from '../support/need.ts';
-import { Engine } from '../support/tinyctr.ts';
 import { Runtime, runtimes } from './oci-support.ts';
 
 const sleep = 'trap "exit 9" TERM; while :; do sleep 0.05; done';
 
 describe.each(runtimes)('%s', needs({ root: true }), (name) => {
-  let engine: Engine;
   let oci: Runtime;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, name);
+    oci = await Runtime.prepare(name);
   });
 
-  afterAll(async () => {
-    const { stdout } = await oci.call('list', '-q');
-    for (const id of stdout.split('\n').filter(Boolean)) await oci.call('delete', '--force', id);
-    engine.remove();
-  });
+  afterAll(() => oci.end());
 
   test('create makes the container, start lets its program run, delete takes all away', async () => {
     const bundle = oci.bundle('echo here; echo pid $$');

@@ -14,28 +14,25 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
-import { Engine, mountsBelow, readIfThere, runProgram, until } from '../support/tinyctr.ts';
+import { mountsBelow, readIfThere, runProgram, until } from '../support/tinyctr.ts';
 import { differs, jsonPlace, ours, Runtime, runtime, terminalClient } from './oci-support.ts';
 
 const sleep = 'while :; do sleep 0.05; done';
 
 describe(`${runtime}`, needs({ root: true }), () => {
-  let engine: Engine;
   let oci: Runtime;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, runtime);
+    oci = await Runtime.prepare(runtime);
   });
 
   afterEach(async () => {
-    for (const id of (await oci.call('list', '-q')).stdout.split('\n').filter(Boolean))
-      await oci.call('delete', '--force', id);
+    await oci.deleteAll();
     await oci.call('delete', '--force', 'nobody'); // takes away what a create left that was killed before it had a name
     expect(traces(oci)).toEqual({ states: [], cgroups: [], mounts: [] });
   });
 
-  afterAll(() => engine.remove());
+  afterAll(() => oci.end());
 
   describe('the command line', () => {
     test('--version says which specification it is', ours(runtime, 'its own name'), async () => {
@@ -305,7 +302,7 @@ describe(`${runtime}`, needs({ root: true }), () => {
       const again = await oci.create(bundle, 'second');
       expect(again.output()).toContain(`the cgroup ${cgroupsPath} belongs to container first`);
       expect(again.code).toBe(1);
-      const elsewhere = new Runtime(engine, runtime);
+      const elsewhere = new Runtime(oci.engine, runtime);
       expect((await elsewhere.create(bundle, 'second')).output()).toMatch(
         /exists already, and is in use: process \d+ is in/,
       );

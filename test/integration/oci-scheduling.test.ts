@@ -4,25 +4,19 @@ import { availableParallelism } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
-import { Engine, runProgram } from '../support/tinyctr.ts';
+import { runProgram } from '../support/tinyctr.ts';
 import { differs, Runtime, runtime } from './oci-support.ts';
 
 const sleep = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
 
 describe(`${runtime}`, needs({ root: true }), () => {
-  let engine: Engine;
   let oci: Runtime;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, runtime);
+    oci = await Runtime.prepare(runtime);
   });
 
-  afterAll(async () => {
-    for (const id of (await oci.call('list', '-q')).stdout.split('\n').filter(Boolean))
-      await oci.call('delete', '--force', id);
-    engine.remove();
-  });
+  afterAll(() => oci.end());
 
   /** Prints of this program with the pid of a created container. */
   async function seen(change: (spec: Spec) => void, id: string, ...command: [string, ...string[]]): Promise<string> {
@@ -83,7 +77,7 @@ describe(`${runtime}`, needs({ root: true }), () => {
       expect((await oci.call('exec', 'affine', 'sh', '-c', allowed)).stdout).toBe('1\n');
       const all = output();
       expect(all).not.toBe('1\n');
-      const file = `${engine.folder}/process.json`;
+      const file = `${oci.engine.folder}/process.json`;
       const process = { args: ['sh', '-c', allowed], cwd: '/', user: { uid: 0, gid: 0 }, env: ['PATH=/bin'] };
       writeFileSync(file, JSON.stringify({ ...process, execCPUAffinity: { initial: '1' } }));
       expect((await oci.call('exec', '--process', file, 'affine')).stdout).toBe(all);

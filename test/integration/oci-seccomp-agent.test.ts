@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'nod
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Seccomp, Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
-import { checkout, Engine, until } from '../support/tinyctr.ts';
+import { checkout, until } from '../support/tinyctr.ts';
 import { differs, ours, Runtime, runtimes } from './oci-support.ts';
 
 const ENOMEDIUM = 123;
@@ -24,25 +24,22 @@ interface Agent {
 }
 
 describe.each(runtimes)('%s', needs({ root: true, command: 'python3' }), (name) => {
-  let engine: Engine;
   let oci: Runtime;
   const agents: Agent[] = [];
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, name);
+    oci = await Runtime.prepare(name);
   });
 
   afterEach(async () => {
-    for (const id of (await oci.call('list', '-q')).stdout.split('\n').filter(Boolean))
-      await oci.call('delete', '--force', id);
+    await oci.deleteAll();
     for (const { process, path } of agents.splice(0)) {
       process.kill('SIGKILL');
       rmSync(path, { force: true });
     }
   });
 
-  afterAll(() => engine.remove());
+  afterAll(() => oci.end());
 
   async function agent(answer: number | 'continue'): Promise<Agent> {
     const path = `${oci.folder}/agent`;

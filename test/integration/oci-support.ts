@@ -4,7 +4,7 @@ import { chmodSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync, writ
 import { defaultSpec } from '../../src/oci/default-spec.ts';
 import type { Spec } from '../../src/spec/types.ts';
 import { need } from '../support/need.ts';
-import { type Engine, ociProgram, type Result, runProgram } from '../support/tinyctr.ts';
+import { Engine, ociProgram, type Result, runProgram } from '../support/tinyctr.ts';
 
 const pureV2 =
   'mount --make-rprivate / && umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec runc "$@"';
@@ -60,6 +60,7 @@ while True:
 `;
 
 export class Runtime {
+  readonly engine: Engine;
   readonly folder: string;
   readonly root: string;
   /** Without `--root`. */
@@ -68,7 +69,13 @@ export class Runtime {
   private readonly rootfs: string;
   private readonly parent: string;
 
+  /** In an engine of its own, which goes with `end`. */
+  static async prepare(name: string): Promise<Runtime> {
+    return new Runtime(await new Engine().prepare(), name);
+  }
+
   constructor(engine: Engine, name: string) {
+    this.engine = engine;
     this.folder = mkdtempSync(`${engine.folder}/oci-`);
     this.root = `${this.folder}/root`;
     this.program = known[name]!;
@@ -133,6 +140,17 @@ export class Runtime {
       if (Date.now() > end) throw new Error(`${id} is ${found}, not ${wanted}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
+  }
+
+  async deleteAll(): Promise<void> {
+    const { stdout } = await this.call('list', '-q');
+    for (const id of stdout.split('\n').filter(Boolean)) await this.call('delete', '--force', id);
+  }
+
+  /** With all containers, and the engine. */
+  async end(): Promise<void> {
+    await this.deleteAll();
+    this.engine.remove();
   }
 
   remove(): void {

@@ -4,14 +4,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import { needs } from '../support/need.ts';
-import { Engine, runProgram } from '../support/tinyctr.ts';
+import { runProgram } from '../support/tinyctr.ts';
 import { differs, jsonPlace, ours, Runtime, runtime, runtimes } from './oci-support.ts';
 
 const sleep = 'while :; do sleep 0.05; done';
 const id = `update-${process.pid}`;
 
 describe('update and events', needs({ root: true }), () => {
-  let engine: Engine;
   let oci: Runtime;
   const cgroup = () => `${cgroupRoot()}${oci.cgroup(id)}`;
   const read = (file: string) => readFileSync(`${cgroup()}/${file}`, 'utf8').trim();
@@ -21,11 +20,10 @@ describe('update and events', needs({ root: true }), () => {
   };
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, runtime);
+    oci = await Runtime.prepare(runtime);
   });
   afterEach(() => oci.call('delete', '--force', id));
-  afterAll(() => engine.remove());
+  afterAll(() => oci.end());
 
   test.each([
     [[], 'nothing to change: give --memory'],
@@ -90,7 +88,7 @@ describe('update and events', needs({ root: true }), () => {
       : [];
 
   test.each(runtimes)('%s: events --stats is one line of JSON', async (name) => {
-    const runtime = new Runtime(engine, name);
+    const runtime = new Runtime(oci.engine, name);
     await start(runtime);
     const { code, stdout, stderr } = await runtime.call('events', '--stats', id);
     await runtime.call('delete', '--force', id);

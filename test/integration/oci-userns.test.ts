@@ -4,7 +4,6 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, statSync, w
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
-import { Engine } from '../support/tinyctr.ts';
 import { differs, Runtime, runtimes } from './oci-support.ts';
 
 const map = [{ containerID: 0, hostID: 100000, size: 65536 }];
@@ -17,21 +16,15 @@ function withUser(spec: Spec, path?: string): void {
 }
 
 describe.each(runtimes)('%s', needs({ root: true }), (name) => {
-  let engine: Engine;
   let oci: Runtime;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    oci = new Runtime(engine, name);
-    chmodSync(engine.folder, 0o755); // runc looks its root up as nobody
+    oci = await Runtime.prepare(name);
+    chmodSync(oci.engine.folder, 0o755); // runc looks its root up as nobody
     chmodSync(oci.folder, 0o755);
   });
 
-  afterAll(async () => {
-    const { stdout } = await oci.call('list', '-q');
-    for (const id of stdout.split('\n').filter(Boolean)) await oci.call('delete', '--force', id);
-    engine.remove();
-  });
+  afterAll(() => oci.end());
 
   const bundle = (script: string, change: (spec: Spec) => void) => {
     const folder = oci.bundle(script, change);
@@ -199,7 +192,7 @@ describe.each(runtimes)('%s', needs({ root: true }), (name) => {
           path: '/bin/sh',
           args: ['sh', '-c', `cat > /dev/null; pwd > ${file}; cat /proc/self/uid_map >> ${file}`],
         });
-        const place = mkdtempSync(`${engine.folder}/hooks-`);
+        const place = mkdtempSync(`${oci.engine.folder}/hooks-`);
         chmodSync(place, 0o777);
         spec.annotations = { place };
         spec.hooks = { createRuntime: [hook(`${place}/outside`)], createContainer: [hook(`${place}/inside`)] };
@@ -260,7 +253,7 @@ describe.each(runtimes)('%s', needs({ root: true }), (name) => {
       spec.mounts!.push({ destination: '/mnt', type: 'bind', source: folder, ...mount });
     };
     const data = () => {
-      const folder = mkdtempSync(`${engine.folder}/data-`);
+      const folder = mkdtempSync(`${oci.engine.folder}/data-`);
       writeFileSync(`${folder}/roots`, 'x', { mode: 0o600 });
       writeFileSync(`${folder}/annas`, 'x');
       chownSync(`${folder}/annas`, 1000, 1000);

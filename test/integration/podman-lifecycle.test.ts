@@ -2,21 +2,16 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { needs } from '../support/need.ts';
-import { Podman } from '../support/podman.ts';
-import { checkout, Engine, ociProgram, runProgram } from '../support/tinyctr.ts';
+import { Podman, podmanNeeds } from '../support/podman.ts';
+import { checkout, ociProgram, runProgram } from '../support/tinyctr.ts';
 
-describe('podman', needs({ root: true, command: ['podman', 'conmon', 'unshare', 'nsenter'] }), () => {
-  let engine: Engine;
+describe('podman', needs(podmanNeeds), () => {
   let podman: Podman;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    podman = await new Podman(engine).prepare(engine);
+    podman = await Podman.start();
   });
-  afterAll(async () => {
-    await podman.remove();
-    engine.remove();
-  });
+  afterAll(() => podman.end());
 
   const waiting = 'trap "echo ending; exit 3" TERM; echo up; while :; do sleep 0.05; done';
   const idle = ['busybox', 'sh', '-c', waiting];
@@ -104,8 +99,8 @@ describe('podman', needs({ root: true, command: ['podman', 'conmon', 'unshare', 
 
   test('cp, diff, export, commit of a container that runs', async () => {
     await must('run', '-d', '--name', 'source', 'busybox', 'sleep', '1000');
-    writeFileSync(`${engine.folder}/file`, 'copied\n');
-    await must('cp', `${engine.folder}/file`, 'source:/tmp/file');
+    writeFileSync(`${podman.engine.folder}/file`, 'copied\n');
+    await must('cp', `${podman.engine.folder}/file`, 'source:/tmp/file');
     expect(await must('exec', 'source', 'cat', '/tmp/file')).toBe('copied\n');
     expect(await must('diff', 'source')).toContain('A /tmp/file\n');
     await must('commit', '-q', 'source', 'committed');
@@ -152,7 +147,7 @@ describe('podman', needs({ root: true, command: ['podman', 'conmon', 'unshare', 
   });
 
   describe('build', () => {
-    const folder = () => `${engine.folder}/context`;
+    const folder = () => `${podman.engine.folder}/context`;
     const build = (...lines: string[]) => {
       mkdirSync(folder(), { recursive: true });
       writeFileSync(`${folder()}/Containerfile`, `${lines.join('\n')}\n`);
@@ -179,7 +174,7 @@ describe('podman', needs({ root: true, command: ['podman', 'conmon', 'unshare', 
     });
 
     test('FROM scratch: a program without anything else', async () => {
-      const rootfs = engine.rootfs();
+      const rootfs = podman.engine.rootfs();
       await runProgram('cp', [`${rootfs}/bin/busybox`, `${folder()}/busybox`]);
       const built = await build('FROM scratch', 'COPY busybox /bin/busybox', 'RUN ["/bin/busybox", "mkdir", "/made"]');
       expect({ code: built.code, stderr: built.stderr }).toEqual({ code: 0, stderr: '' });
@@ -210,8 +205,8 @@ describe('podman', needs({ root: true, command: ['podman', 'conmon', 'unshare', 
     const machine =
       '[containers]\npids_limit = 0\ndefault_ulimits = ["nofile=1024:20000", "nproc=32768:32768"]\nnetns = "none"\n';
     const ours = registered.replace('[engine]\n', '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n');
-    writeFileSync(`${engine.folder}/readme.conf`, machine + ours);
-    const env = { CONTAINERS_CONF: `${engine.folder}/readme.conf` };
+    writeFileSync(`${podman.engine.folder}/readme.conf`, machine + ours);
+    const env = { CONTAINERS_CONF: `${podman.engine.folder}/readme.conf` };
     const info = await podman.runWith(
       { env },
       'info',

@@ -2,21 +2,15 @@
 import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { needs } from '../support/need.ts';
-import { Podman } from '../support/podman.ts';
-import { Engine } from '../support/tinyctr.ts';
+import { Podman, podmanNeeds } from '../support/podman.ts';
 
-describe('podman run', needs({ root: true, command: ['podman', 'conmon', 'unshare', 'nsenter'] }), () => {
-  let engine: Engine;
+describe('podman run', needs(podmanNeeds), () => {
   let podman: Podman;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    podman = await new Podman(engine).prepare(engine);
+    podman = await Podman.start();
   });
-  afterAll(async () => {
-    await podman.remove();
-    engine.remove();
-  });
+  afterAll(() => podman.end());
 
   /** What a shell in a container with these options prints. */
   async function inside(options: readonly string[], script: string): Promise<string> {
@@ -76,7 +70,7 @@ describe('podman run', needs({ root: true, command: ['podman', 'conmon', 'unshar
   });
 
   test('-v, --tmpfs and --mount', async () => {
-    const folder = `${engine.folder}/shared`;
+    const folder = `${podman.engine.folder}/shared`;
     mkdirSync(folder);
     writeFileSync(`${folder}/file`, 'of the host\n');
     const options = [
@@ -102,7 +96,7 @@ describe('podman run', needs({ root: true, command: ['podman', 'conmon', 'unshar
   });
 
   test('images and overlays as mounts, whose folders have long names', async () => {
-    const folder = `${engine.folder}/${'long-name-'.repeat(20)}`;
+    const folder = `${podman.engine.folder}/${'long-name-'.repeat(20)}`;
     mkdirSync(folder);
     writeFileSync(`${folder}/file`, 'below\n');
     const options = ['--mount', 'type=image,src=busybox,dst=/image', '-v', `${folder}:/upper:O`];
@@ -149,7 +143,7 @@ describe('podman run', needs({ root: true, command: ['podman', 'conmon', 'unshar
   });
 
   test('--init: podman’s init is process 1, the command its child', async () => {
-    const init = `${engine.folder}/init`; // in place of catatonit
+    const init = `${podman.engine.folder}/init`; // in place of catatonit
     writeFileSync(init, '#!/bin/sh\n[ "$1" = -- ] && shift\n"$@" &\nwait $!\n', { mode: 0o755 });
     expect(await inside(['--init', '--init-path', init], 'cat /proc/1/comm; echo $$ $PPID')).toMatch(/init\n2 1\n$/);
   });

@@ -1,22 +1,16 @@
 /** podman with tinyctr-oci in runc's place: conmon calls create, start, exec, kill and delete, and reads the log. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { needs } from '../support/need.ts';
-import { Podman } from '../support/podman.ts';
+import { Podman, podmanNeeds } from '../support/podman.ts';
 import { Pty } from '../support/pty.ts';
-import { Engine } from '../support/tinyctr.ts';
 
-describe('podman', needs({ root: true, command: ['podman', 'conmon', 'unshare', 'nsenter'] }), () => {
-  let engine: Engine;
+describe('podman', needs(podmanNeeds), () => {
   let podman: Podman;
 
   beforeAll(async () => {
-    engine = await new Engine().prepare();
-    podman = await new Podman(engine).prepare(engine);
+    podman = await Podman.start();
   });
-  afterAll(async () => {
-    await podman.remove();
-    engine.remove();
-  });
+  afterAll(() => podman.end());
 
   const idle = ['busybox', 'sh', '-c', 'trap "exit 0" TERM; while :; do sleep 0.1; done'];
 

@@ -5,7 +5,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
-import { type Engine, ociProgram, type Result, runProgram, type SpawnOptions } from './tinyctr.ts';
+import type { Needs } from './need.ts';
+import { Engine, ociProgram, type Result, runProgram, type SpawnOptions } from './tinyctr.ts';
 
 /** A sysfs of its own network namespace, the v2 hierarchy alone, room for podman, and ids for --userns=auto. */
 const world = `mount --make-rprivate / &&
@@ -32,13 +33,29 @@ tinyctr-oci = ["${ociProgram}"]
 runc = ["/usr/sbin/runc"]
 `;
 
+/** What a test of podman needs. */
+export const podmanNeeds: Needs = { root: true, command: ['podman', 'conmon', 'unshare', 'nsenter'] };
+
 export class Podman {
+  readonly engine: Engine;
   private readonly folder: string;
   private readonly holder: ChildProcess;
   private readonly environment: Record<string, string>;
 
+  /** For the tests of a describe: in an engine of its own, which goes with `end`. */
+  static async start(): Promise<Podman> {
+    const engine = await new Engine().prepare();
+    return await new Podman(engine).prepare(engine);
+  }
+
+  async end(): Promise<void> {
+    await this.remove();
+    this.engine.remove();
+  }
+
   /** Runs as a process of its own until `remove`; `prepare` waits for it. */
   constructor(engine: Engine, runtime: 'tinyctr-oci' | 'runc' = 'tinyctr-oci') {
+    this.engine = engine;
     this.folder = `${engine.folder}/podman-${runtime}`;
     mkdirSync(this.folder);
     writeFileSync(`${engine.folder}/${runtime}.conf`, configuration(runtime));
