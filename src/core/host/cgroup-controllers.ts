@@ -77,9 +77,10 @@ function refused(what: string, folder: string, cause: unknown): ContainerError {
     );
   if (code !== 'EACCES' && code !== 'EPERM') return fault(String(code), `see ${folder}`);
   const place = existsSync(path) ? path : folder;
+  const handedOn = words(`${folder}/cgroup.subtree_control`).join(', ') || 'none';
   return fault(
     `uid ${process.geteuid!()} can't write to ${place}, which belongs to uid ${statSync(place).uid}`,
-    'run it as root, or in a cgroup that was handed over: systemd-run --user --scope -p Delegate=yes COMMAND, and Delegate=yes in user@.service for its controllers',
+    `controllers that are handed on here: ${handedOn}. Run it as root, or in a cgroup that was handed over: systemd-run --user --scope -p Delegate=yes COMMAND, and Delegate=yes in user@.service for its controllers`,
   );
 }
 
