@@ -5,7 +5,7 @@ import type { HostFd } from '../core/stage/stage.ts';
 import { DetachKeys } from '../engine/detach-keys.ts';
 import { follow } from '../engine/follow.ts';
 import { LogReader } from '../engine/logs.ts';
-import { readStored } from '../engine/stored.ts';
+import { readStored } from '../engine/stored-file.ts';
 import { isTerminal, makeRaw, windowSize } from '../engine/terminal.ts';
 import { type Answer, begin } from '../supervisor/client.ts';
 import type { Globals } from './globals.ts';

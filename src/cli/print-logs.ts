@@ -2,8 +2,9 @@
 import { writeSync } from 'node:fs';
 import { follow } from '../engine/follow.ts';
 import { type LogPiece, LogReader } from '../engine/logs.ts';
-import { parseMoment } from '../engine/moment.ts';
 import { parseWhole } from '../engine/sizes.ts';
+import { UsageError } from '../engine/usage-error.ts';
+import { parseMoment } from '../image/moment.ts';
 import { listStates } from '../lifecycle/state.ts';
 import { begin } from '../supervisor/client.ts';
 import type { Globals } from './globals.ts';
@@ -26,10 +27,23 @@ export function logWish(
   return {
     follow: given.follow === true,
     tail: given.tail === 'all' ? undefined : parseWhole('--tail', given.tail, 0, Number.MAX_SAFE_INTEGER),
-    since: given.since === undefined ? undefined : parseMoment('--since', given.since, nowMs),
-    until: given.until === undefined ? undefined : parseMoment('--until', given.until, nowMs),
+    since: given.since === undefined ? undefined : moment('--since', given.since, nowMs),
+    until: given.until === undefined ? undefined : moment('--until', given.until, nowMs),
     timestamps: given.timestamps === true,
   };
+}
+
+/** As the log has it. A date's digits beyond milliseconds stay. @throws UsageError */
+function moment(option: string, text: string, nowMs: number): string {
+  const ms = parseMoment(text, nowMs);
+  if (ms === undefined)
+    throw new UsageError(
+      `${option} '${text}' is no time: give 2026-01-31T12:00:00Z, seconds since 1970, or 10m for ten minutes ago`,
+    );
+  const fraction = /T.*\.(\d{4,9})/.exec(text)?.[1];
+  return new Date(ms)
+    .toISOString()
+    .replace(/\.(\d+)Z/, (_, digits: string) => `.${(fraction ?? digits).padEnd(9, '0')}Z`);
 }
 
 export async function printLogs({ root, runRoot }: Globals, id: string, wish: LogWish): Promise<void> {

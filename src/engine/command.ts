@@ -26,7 +26,7 @@ export function processArgs(options: RunOptions, command: readonly string[], ima
 }
 
 /** The working directory, absolute and without `.` and `..`; `/` by default. @throws UsageError when it is relative */
-export function workingDirectory(options: RunOptions, image: ImageConfig): string {
+export function workingDirectory(options: Pick<RunOptions, 'workdir'>, image: ImageConfig): string {
   const [text, from] = options.workdir !== undefined ? [options.workdir, '--workdir'] : [image.WorkingDir || '/', ''];
   if (!text.startsWith('/')) {
     throw new UsageError(`${from || "the image's WorkingDir"} '${text}' is not an absolute path, such as /srv`);

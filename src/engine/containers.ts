@@ -33,6 +33,10 @@ export interface ContainerRecord {
   created: string;
   /** ISO 8601, of the last start. */
   started?: string;
+  /** How often its restart policy has brought it back since somebody started it. */
+  restarts?: number;
+  /** Somebody stopped it: its restart policy does not bring it back. */
+  stopped?: true;
   stopSignal: number | undefined;
   /** Of its user namespace; they are this container's alone until it is removed. */
   idMaps?: IdMaps;
@@ -51,7 +55,12 @@ export function createContainer(root: string, record: ContainerRecord): string {
   const folder = folderOf(root, record.id);
   mkdirSync(`${root}/containers`, { recursive: true, mode: 0o700 });
   mkdirSync(folder, { mode: 0o700 });
-  if (record.name) takeName(root, record.name, record.id);
+  try {
+    if (record.name) takeName(root, record.name, record.id);
+  } catch (error) {
+    rmdirSync(folder);
+    throw error;
+  }
   mkdirSync(`${folder}/upper`, { mode: 0o755 });
   if (record.idMaps) chownSync(`${folder}/upper`, hostId(record.idMaps.uid, 0)!, hostId(record.idMaps.gid, 0)!);
   mkdirSync(`${folder}/work`, { mode: 0o700 });
@@ -73,11 +82,18 @@ function takeName(root: string, name: string, id: string): void {
       takeName(root, name, id);
       return;
     }
-    rmdirSync(folderOf(root, id));
     throw new ContainerError(`the name ${name} is in use by container ${owner.slice(0, 12)}`, {
       hint: `tinyctr rm ${name}, or choose another name`,
     });
   }
+}
+
+/** @throws ContainerError if the name is taken; then nothing has changed */
+export function renameContainer(root: string, record: ContainerRecord, name: string): void {
+  if (record.name === name) throw new ContainerError(`that is its name already: ${name}`, { exitCode: 1 });
+  takeName(root, name, record.id);
+  writeRecord(root, { ...record, name });
+  if (record.name) rmSync(nameLink(root, record.name), { force: true });
 }
 
 export function writeRecord(root: string, record: ContainerRecord): void {
@@ -169,16 +185,21 @@ export function listContainers(root: string): ContainerRecord[] {
   return records.sort((a, b) => b.created.localeCompare(a.created));
 }
 
-/** By name, id, or the beginning of an id that only one container has. */
+/** By name, id, or the beginning of an id that only one container has. @throws ContainerError */
 export function findContainer(root: string, reference: string): ContainerRecord {
-  const all = listContainers(root);
-  const found = all.filter(({ name, id }) => name === reference || id === reference);
-  const matches =
-    found.length > 0 ? found : all.filter(({ id }) => /^[0-9a-f]+$/.test(reference) && id.startsWith(reference));
+  const matches = matching(listContainers(root), reference);
   if (matches.length === 1) return matches[0]!;
   throw new ContainerError(
     matches.length > 1
       ? `${reference} is the beginning of ${matches.length} container ids`
       : `no such container: ${reference}`,
+    { exitCode: 1 },
   );
+}
+
+/** A name or a whole id is one container's; else all whose ids begin with it. */
+export function matching(all: readonly ContainerRecord[], reference: string): ContainerRecord[] {
+  const found = all.filter(({ name, id }) => name === reference || id === reference);
+  if (found.length > 0) return found;
+  return all.filter(({ id }) => /^[0-9a-f]+$/.test(reference) && id.startsWith(reference));
 }

@@ -60,7 +60,7 @@ function imageSetting(entry: string): Setting[] {
 }
 
 export interface EnvironmentInput {
-  options: RunOptions;
+  options: Pick<RunOptions, 'env' | 'envFile'>;
   image: ImageConfig;
   host: HostReaders;
   hostname: string;

@@ -89,3 +89,8 @@ export function parseSignal(option: string, text: string): number {
   const near = didYouMean(name, Object.keys(signals()));
   throw new UsageError(`${option} '${text}' is not a signal: give a name or a number from 1 to 64${near}`);
 }
+
+/** SIGTERM for 15; a number without a name of its own as it is. */
+export function signalName(number: number): string {
+  return Object.entries(signals()).find(([, value]) => value === number)?.[0] ?? String(number);
+}

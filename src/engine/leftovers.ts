@@ -2,10 +2,11 @@
  * What tinyctr does to a host and what undoes it, kind by kind: `tinyctr cleanup --dry-run` lists what dead processes left of it,
  * `cleanup` undoes it. Host side. Finding changes nothing, and keeps away from whatever a living process holds.
  */
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { cleanBlobs, cleanStore, findUnused, removeUnused } from '../image/clean.ts';
 import { withStoreLock } from '../image/lock.ts';
+import { processesIn } from '../lifecycle/processes.ts';
 import { listStates, listUnborn, removeUnborn, StateFolder } from '../lifecycle/state.ts';
 import { deadFilters } from '../seccomp/cache.ts';
 import { cleanup, readState } from './cleanup.ts';
@@ -187,7 +188,10 @@ function findOrphans({ root, runRoot }: Places): Leftover[] {
       const record = isLimit(id) ? undefined : readRecord(state.root, id);
       const there = !isLimit(id) && existsSync(`${state.root}/containers/${id}`);
       return [
-        ...of('process', processesIn(cgroup)),
+        ...of(
+          'process',
+          processesIn(cgroup).map((pid) => `${pid} ${commandOf(pid)}`),
+        ),
         ...of('cgroup', existsSync(cgroup) ? [cgroup] : []),
         ...(there && !record?.ended ? [containerLeftover(state.root, id, state.remove || !record)] : []),
         ...of('state', [`${runRoot}/${id}`]),
@@ -203,18 +207,7 @@ function containerLeftover(root: string, id: string, goes: boolean): Leftover {
   return goes ? { kind: 'container', name: folder } : { kind: 'record', name: `${folder}/container.json` };
 }
 
-/** In the cgroup and below, as "pid command". */
-function processesIn(folder: string): string[] {
-  if (!existsSync(folder)) return [];
-  const pids = readFileSync(`${folder}/cgroup.procs`, 'utf8').split('\n').filter(Boolean);
-  const below = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  return [
-    ...pids.map((pid) => `${pid} ${commandOf(pid)}`),
-    ...below.flatMap(({ name }) => processesIn(`${folder}/${name}`)),
-  ];
-}
-
-function commandOf(pid: string): string {
+function commandOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
   } catch {

@@ -2,12 +2,16 @@
 import { cut } from './identity.ts';
 import type { RunOptions } from './options.ts';
 import { parseSize, parseWhole } from './sizes.ts';
-import type { LifeOptions, LogOptions, RestartPolicy } from './stored.ts';
+import {
+  DEFAULT_STOP_TIMEOUT_S,
+  type LifeOptions,
+  type LogOptions,
+  parseStopTimeout,
+  type RestartPolicy,
+} from './stored-file.ts';
 import { Problems, UsageError } from './usage-error.ts';
 
 const policies = ['no', 'on-failure', 'always', 'unless-stopped'] as const;
-const DEFAULT_STOP_TIMEOUT_S = 10;
-const LONGEST_STOP_TIMEOUT_S = 1_000_000;
 
 const unlimited: LogOptions = { driver: 'json-file', maxSize: 0, maxFiles: 1 };
 
@@ -49,10 +53,7 @@ export function lifeOptions(options: RunOptions): LifeOptions {
   const restart = problems.attempt(() => parseRestart(policy ?? 'no'), never);
   if (rm && restart.name !== 'no') problems.add(`--rm and --restart=${policy} exclude each other`);
   const stopTimeoutS = problems.attempt(
-    () =>
-      stopTimeout === undefined
-        ? DEFAULT_STOP_TIMEOUT_S
-        : parseWhole('--stop-timeout', stopTimeout, 0, LONGEST_STOP_TIMEOUT_S),
+    () => (stopTimeout === undefined ? DEFAULT_STOP_TIMEOUT_S : parseStopTimeout(stopTimeout)),
     DEFAULT_STOP_TIMEOUT_S,
   );
   const log = problems.attempt(() => parseLog(options), unlimited);

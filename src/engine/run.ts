@@ -24,6 +24,7 @@ import type { RunOptions } from './options.ts';
 import { resolveSeccompFile } from './seccomp-file.ts';
 import { defaultSeccompProfile } from './seccomp-profile.ts';
 import { type ContainerSpec, containerSpec } from './spec.ts';
+import { inForeground, type LifeOptions, type StoredContainer, writeStored } from './stored-file.ts';
 import { isTerminal, windowSize } from './terminal.ts';
 
 export interface RunRequest {
@@ -113,6 +114,7 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     throw new ContainerError('-i with -t wants a terminal, but standard input is not one', {
       hint: 'leave -t away: tinyctr run -i …',
     });
+  const life = inForeground(options);
   const stateFolder = `${runRoot}/${id}`;
   const layers = idMaps && (await mapLayers(request, idMaps));
   const plan = makePlan(request, asked, `${root}/seccomp`, layers);
@@ -135,6 +137,7 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
   }
   let cidfileWritten = false;
   try {
+    writeStored(root, id, storedOf(options, asked, plan, life));
     writeEtcFiles(stateFolder, options, wanted, idMaps);
     if (options.cidfile !== undefined) {
       writeFileSync(options.cidfile, id, { flag: 'wx' });
@@ -185,6 +188,12 @@ export function recordOf(
   };
 }
 
+export function storedOf(options: RunOptions, asked: AskedRun, plan: Plan, life: LifeOptions): StoredContainer {
+  const { wanted, tty, interactive } = asked;
+  const { addHost, dns, rm = false } = options;
+  return { wanted, tty, interactive, etc: { addHost, dns }, rm, limits: plan.cgroup.files, ...life };
+}
+
 /** Makes the container's folder: from here on rmi refuses, a container uses the image. @throws IdsTaken, ContainerError */
 export async function register(root: string, record: ContainerRecord): Promise<void> {
   const areTaken = record.idMaps && (await import('./id-ranges.ts')).areTaken;
@@ -197,7 +206,10 @@ export async function register(root: string, record: ContainerRecord): Promise<v
 }
 
 /** With stdin and stdout on a terminal and neither -i nor -t said, both are on. */
-function terminalWishes(options: RunOptions): { tty: boolean; interactive: boolean } {
+export function terminalWishes(options: Pick<RunOptions, 'tty' | 'interactive'>): {
+  tty: boolean;
+  interactive: boolean;
+} {
   const atTerminal = isTerminal(0) && isTerminal(1); // not process.stdin: Node would make a pipe non-blocking, for the container too
   const silent = options.tty === undefined && options.interactive === undefined;
   const tty = options.tty ?? (silent && atTerminal);
@@ -226,7 +238,7 @@ export function makePlan(
 ): Plan {
   const { root } = request;
   const folder = `${root}/containers/${id}`;
-  const seccomp = chooseProfile(wanted);
+  const seccomp = filterOf(wanted, filters);
   return planContainer(
     {
       id,
@@ -247,7 +259,7 @@ export function makePlan(
       createCwd: true,
       init: wanted.init,
       cgroupPath: wanted.spec.linux!.cgroupsPath!,
-      ...(seccomp ? { seccomp: compile(seccomp, filters) } : {}),
+      ...(seccomp ? { seccomp } : {}),
       ...(tty ? { terminal: windowSize(1 as HostFd) } : {}),
     },
     { permittedCapabilities: permittedCapabilities() },
@@ -262,13 +274,16 @@ function chooseProfile({ seccomp, spec }: ContainerSpec): Seccomp | undefined {
   return resolveSeccompFile(seccomp.profile, seccomp.path, facts);
 }
 
-function compile(seccomp: Seccomp, filters: string | undefined): { program: Uint8Array; flags: number } {
+/** Undefined: every call is allowed. */
+export function filterOf(wanted: ContainerSpec, filters: string | undefined): Plan['process']['seccomp'] {
+  const seccomp = chooseProfile(wanted);
+  if (seccomp === undefined) return undefined;
   const { program, loadFlags } = compiledFilter(seccomp, filters);
   return { program, flags: loadFlags };
 }
 
 /** CapPrm of /proc/self/status. */
-function permittedCapabilities(): bigint {
+export function permittedCapabilities(): bigint {
   const line = /^CapPrm:\t([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'));
   return BigInt(`0x${line![1]}`);
 }

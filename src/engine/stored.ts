@@ -2,13 +2,12 @@
  * A container that is there before it runs, and after: made once, started as often as anybody likes. What was asked for stands in
  * its folder, so that a later start asks nothing of the caller again. Host side.
  */
-import { closeSync, constants, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, openSync, writeFileSync } from 'node:fs';
 import { launch } from '../core/container/launch.ts';
 import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import type { ExitStatus } from '../core/host/child.ts';
 import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
-import type { CgroupFile } from '../core/plan/plan.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import { findImage, layersFolder } from '../image/store.ts';
 import { type RunState, StateFolder } from '../lifecycle/state.ts';
@@ -16,9 +15,7 @@ import { bootId, type ContainerRecord, readRecord, removeContainer, writeRecord 
 import { exitCode } from './foreground.ts';
 import { factsOf, readHits } from './hits.ts';
 import { LOG_NAME } from './logs.ts';
-import type { RunOptions } from './options.ts';
 import {
-  type AskedRun,
   askedRun,
   checkCidfile,
   explainer,
@@ -27,41 +24,12 @@ import {
   type RunRequest,
   recordOf,
   register,
+  storedOf,
   withIdMaps,
   writeEtcFiles,
 } from './run.ts';
+import { type LifeOptions, readStored, type StoredContainer, writeStored } from './stored-file.ts';
 import { pipe } from './wait.ts';
-
-/** What `docker run` asks of the time after the start. */
-export interface LifeOptions {
-  restart: RestartPolicy;
-  /** Seconds between the stop signal and SIGKILL. */
-  stopTimeoutS: number;
-  log: LogOptions;
-}
-
-export interface RestartPolicy {
-  name: 'no' | 'on-failure' | 'always' | 'unless-stopped';
-  /** Of on-failure; 0 is without end. */
-  maxRetries: number;
-}
-
-export interface LogOptions {
-  driver: 'json-file' | 'none';
-  /** Bytes; 0 is any. */
-  maxSize: number;
-  maxFiles: number;
-}
-
-/** containers/<id>/config.json. */
-export interface StoredContainer extends LifeOptions, Pick<AskedRun, 'wanted' | 'tty' | 'interactive'> {
-  etc: Pick<RunOptions, 'addHost' | 'dns'>;
-  rm: boolean;
-  /** What is written into its cgroup. */
-  limits: readonly CgroupFile[];
-}
-
-const fileOf = (root: string, id: string): string => `${root}/containers/${id}/config.json`;
 
 export type StoreRequest = Omit<RunRequest, 'observer' | 'tell' | 'before'>;
 
@@ -70,23 +38,13 @@ export async function createStored(request: StoreRequest, life: LifeOptions): Pr
   const { root, options } = request;
   return await withIdMaps(request, async (idMaps) => {
     const asked = askedRun(request, idMaps);
-    const { id, wanted, tty, interactive } = asked;
+    const { id } = asked;
     const plan = makePlan(request, asked, undefined, idMaps && { lower: request.image.layers, idMapped: true });
     checkCidfile(options);
     const { boot: _, ...record } = recordOf(request, asked, plan.process.args, idMaps); // it outlives any boot
     await register(root, record);
-    const { addHost, dns, rm = false } = options;
-    const stored: StoredContainer = {
-      wanted,
-      tty,
-      interactive,
-      etc: { addHost, dns },
-      rm,
-      limits: plan.cgroup.files,
-      ...life,
-    };
     try {
-      writeStored(root, id, stored);
+      writeStored(root, id, storedOf(options, asked, plan, life));
       if (life.log.driver !== 'none') writeFileSync(`${root}/containers/${id}/${LOG_NAME}`, '', { mode: 0o600 }); // who follows it can open it before the start
       if (options.cidfile !== undefined) writeFileSync(options.cidfile, id, { flag: 'wx' });
     } catch (error) {
@@ -95,24 +53,6 @@ export async function createStored(request: StoreRequest, life: LifeOptions): Pr
     }
     return id;
   });
-}
-
-export function writeStored(root: string, id: string, stored: StoredContainer): void {
-  const file = fileOf(root, id);
-  writeFileSync(`${file}.new`, JSON.stringify(stored), { mode: 0o600 });
-  renameSync(`${file}.new`, file);
-}
-
-/** @throws ContainerError for one that was never stored: a `run` in the foreground with --rm, or a damaged one */
-export function readStored(root: string, id: string): StoredContainer {
-  try {
-    return JSON.parse(readFileSync(fileOf(root, id), 'utf8')) as StoredContainer;
-  } catch (error) {
-    throw new ContainerError(`what container ${id.slice(0, 12)} was made of can't be read`, {
-      hint: `tinyctr rm ${id.slice(0, 12)}`,
-      cause: error,
-    });
-  }
 }
 
 /** Descriptors of a container that was started; all owned by the caller. */
@@ -127,13 +67,14 @@ export interface Started {
 }
 
 /**
- * Starts it as a child of this process's parent. `born` hears the pid of every process that was to become the container's.
+ * Starts it as a child of this process's parent, for the `restarts`th time by its policy. `born` hears the pid of every process that was to become the container's.
  * Throws what kept it from running; then it is as it was before.
  */
 export async function startStored(
   root: string,
   runRoot: string,
   id: string,
+  restarts: number,
   born: (pid: number) => void,
 ): Promise<Started> {
   const record = readRecord(root, id);
@@ -146,8 +87,8 @@ export async function startStored(
   const plan = makePlan(source, { id, ...stored }, `${root}/seccomp`, layers);
   const state = { id, pid: 0, cgroup: plan.cgroup.path, root, remove: stored.rm };
   const states = StateFolder.create(runRoot, state);
-  const { ended: _, ...young } = record;
-  writeRecord(root, { ...young, started: new Date().toISOString(), boot: bootId() });
+  const { ended: _, stopped: __, ...young } = record;
+  writeRecord(root, { ...young, started: new Date().toISOString(), restarts, boot: bootId() });
   const given = standardStreams(stored);
   try {
     writeEtcFiles(states.path, stored.etc, stored.wanted, record.idMaps);

@@ -1,6 +1,8 @@
 /** `image prune`: removes images that nobody refers to any more. Host side. */
+
 import { ContainerError } from '../core/kernel/error.ts';
 import { cleanBlobs } from './clean.ts';
+import { parseMoment } from './moment.ts';
 import { type Image, listImages } from './records.ts';
 import { containersOf, type Removed, removeImage } from './remove.ts';
 
@@ -39,17 +41,13 @@ function pruned(root: string, { all, until }: PruneOptions): Image[] {
   );
 }
 
-const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
 /** `--filter until=…`: 24h or 1h30m before `now`, seconds since the epoch, or a date. Throws ContainerError. */
 export function readUntil(filter: string, now: number): number {
   const [, key, value = ''] = /^([^=]*)=(.*)$/.exec(filter) ?? [];
   if (key !== 'until')
     throw new ContainerError(`--filter ${JSON.stringify(filter)}: only until=TIME is understood here`);
-  if (/^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/.test(value))
-    return [...value.matchAll(/([0-9.]+)(ms|s|m|h)/g)].reduce((at, [, n, unit]) => at - Number(n) * UNITS[unit!]!, now);
-  const moment = /^[0-9]+(\.[0-9]+)?$/.test(value) ? Number(value) * 1000 : Date.parse(value);
-  if (Number.isNaN(moment))
+  const moment = parseMoment(value, now);
+  if (moment === undefined)
     throw new ContainerError(
       `--filter until=${value}: write an age like 24h, a date like 2026-01-31T12:00:00Z, or seconds since the epoch`,
     );

@@ -2,9 +2,9 @@
 import { existsSync, watch } from 'node:fs';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { ContainerError } from '../core/kernel/error.ts';
+import { processesIn } from '../lifecycle/processes.ts';
 import { parseCgroupFile, readStatistics } from '../lifecycle/statistics.ts';
 import { readCgroupFile } from '../lifecycle/update.ts';
-import { processesIn } from './kill.ts';
 import { eventLine, runcStats } from './runc-stats.ts';
 import { findContainer } from './state.ts';
 

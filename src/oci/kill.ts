@@ -1,5 +1,6 @@
 /** `kill`: a signal to the container's process, or to all in its cgroup. Host side. */
-import { closeSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+
+import { closeSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { cgroupRoot, killCgroup } from '../core/host/cgroup.ts';
 import { sendSignal } from '../core/host/child.ts';
@@ -7,6 +8,7 @@ import { rawSyscall } from '../core/host/syscall.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import { openProcess } from '../lifecycle/lifecycle.ts';
+import { processesIn } from '../lifecycle/processes.ts';
 import { findContainer } from './state.ts';
 
 /** 1 to 64, or a name with or without SIG, in any case. */
@@ -41,12 +43,4 @@ function signalAll(cgroup: string, signal: number): void {
     if (processesIn(cgroup).includes(pid)) sendSignal(pidfd as HostFd, signal); // it is still the one we saw
     closeSync(pidfd);
   }
-}
-
-/** Host pids in the cgroup and below. */
-export function processesIn(cgroup: string): number[] {
-  if (!existsSync(cgroup)) return [];
-  const own = readFileSync(`${cgroup}/cgroup.procs`, 'utf8').split('\n').filter(Boolean).map(Number);
-  const below = readdirSync(cgroup, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  return [...own, ...below.flatMap(({ name }) => processesIn(`${cgroup}/${name}`))];
 }

@@ -11,7 +11,8 @@ import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import { readRecord, removeContainer } from '../engine/containers.ts';
 import { exitCode } from '../engine/foreground.ts';
-import { endStored, type RestartPolicy, readStored, startStored } from '../engine/stored.ts';
+import { endStored, startStored } from '../engine/stored.ts';
+import { type RestartPolicy, readStored } from '../engine/stored-file.ts';
 import { listStates, readStates, StateFolder } from '../lifecycle/state.ts';
 import type { Keeper, News } from './keeper.ts';
 
@@ -76,8 +77,8 @@ export class Containers {
       const life = this.lifeOf(id);
       clearTimeout(life.timer);
       life.timer = undefined;
-      life.stopped = false;
       if (this.find(id)) return; // as with docker, it is no error that it runs
+      Object.assign(life, { stopped: false, restarts: 0 });
       await this.startNow(root, id);
     });
   }
@@ -85,7 +86,7 @@ export class Containers {
   private async startNow(root: string, id: string): Promise<void> {
     const unborn = new Set<number>();
     try {
-      const started = await startStored(root, this.runRoot, id, (pid) => unborn.add(pid));
+      const started = await startStored(root, this.runRoot, id, this.lifeOf(id).restarts, (pid) => unborn.add(pid));
       const { pid, ...kept } = started;
       unborn.delete(pid);
       this.add(pid, id, root, undefined);

@@ -3,7 +3,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
-import { processesIn } from '../../src/oci/kill.ts';
+import { processesIn } from '../../src/lifecycle/processes.ts';
 import type { Spec } from '../../src/spec/types.ts';
 import { digest } from '../support/decoy.ts';
 import { needs } from '../support/need.ts';

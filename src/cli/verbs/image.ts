@@ -9,7 +9,7 @@ import { requireRoot } from '../require.ts';
 import { define as defineHistory } from './history.ts';
 import { define as defineImages } from './images.ts';
 import { define as defineImport } from './import.ts';
-import { define as defineInspect } from './inspect.ts';
+import { defineImageInspect as defineInspect } from './inspect.ts';
 import { define as defineLoad } from './load.ts';
 import { define as definePull } from './pull.ts';
 import { define as definePush } from './push.ts';

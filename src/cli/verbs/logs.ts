@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { ContainerError } from '../../core/kernel/error.ts';
 import { cleanup } from '../../engine/cleanup.ts';
 import { findContainer } from '../../engine/containers.ts';
-import { readStored } from '../../engine/stored.ts';
+import { readStored } from '../../engine/stored-file.ts';
 import type { Globals } from '../globals.ts';
 import { logWish, printLogs } from '../print-logs.ts';
 import { requireRoot } from '../require.ts';

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { parseSignal } from '../../engine/identity.ts';
 import { parseWhole } from '../../engine/sizes.ts';
-import { readStored } from '../../engine/stored.ts';
+import { readStored } from '../../engine/stored-file.ts';
 import { ask } from '../../supervisor/client.ts';
 import { forEach } from '../each.ts';
 import type { Globals } from '../globals.ts';

@@ -1,0 +1,149 @@
+/** `tinyctr exec`: one more process in a container that runs, with the container's own walls. Host side. */
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { type ExecTarget, exec } from '../core/container/exec.ts';
+import { cgroupRoot } from '../core/host/cgroup.ts';
+import { syscall } from '../core/host/syscall.ts';
+import { ContainerError } from '../core/kernel/error.ts';
+import { capabilitiesIn } from '../core/plan/capabilities.ts';
+import { planExec } from '../core/plan/container.ts';
+import type { ExecPlan } from '../core/plan/plan.ts';
+import { hostId } from '../core/plan/user-namespace.ts';
+import type { HostFd } from '../core/stage/stage.ts';
+import { type RunState, readStates } from '../lifecycle/state.ts';
+import { workingDirectory } from './command.ts';
+import type { ContainerRecord } from './containers.ts';
+import { environment } from './environment.ts';
+import { exitCode, openStdio, superviseForeground } from './foreground.ts';
+import { hostReaders } from './host.ts';
+import { checkUser } from './identity.ts';
+import { filterOf, permittedCapabilities as ownCapabilities, terminalWishes } from './run.ts';
+import { readStored, type StoredContainer } from './stored-file.ts';
+import { isTerminal, windowSize } from './terminal.ts';
+import { Problems } from './usage-error.ts';
+
+export interface ExecOptions {
+  interactive?: boolean;
+  tty?: boolean;
+  detach?: boolean;
+  env: string[];
+  envFile: string[];
+  workdir?: string;
+  user?: string;
+  privileged?: boolean;
+}
+
+/** Returns the exit status of the process, 0 at once if it is detached. Throws ContainerError, UsageError. */
+export async function execIn(
+  root: string,
+  runRoot: string,
+  record: ContainerRecord,
+  command: readonly string[],
+  given: ExecOptions,
+): Promise<number> {
+  const options = given.detach ? given : { ...given, ...terminalWishes(given) };
+  const state = readStates(runRoot).find(({ id, pid }) => id === record.id && pid > 0);
+  if (!state)
+    throw new ContainerError(`container ${record.id.slice(0, 12)} is not running`, {
+      hint: `tinyctr start ${record.name ?? record.id.slice(0, 12)}`,
+      exitCode: 1,
+    });
+  if (options.tty && options.interactive && !isTerminal(0))
+    throw new ContainerError('-i with -t wants a terminal, but standard input is not one', {
+      hint: 'leave -t away: tinyctr exec -i …',
+      exitCode: 1,
+    });
+  const plan = planFor(root, readStored(root, record.id), command, options);
+  const target = targetOf(state, record);
+  try {
+    return await (options.detach ? leave(plan, target) : attend(plan, target, options));
+  } finally {
+    closeSync(target.pidfd);
+  }
+}
+
+function planFor(
+  root: string,
+  { wanted }: StoredContainer,
+  command: readonly string[],
+  options: ExecOptions,
+): ExecPlan {
+  const own = wanted.spec.process!;
+  const problems = new Problems();
+  const user = problems.attempt(
+    () => (options.user === undefined ? wanted.user : checkUser('--user', options.user)),
+    '',
+  );
+  const cwd = problems.attempt(() => workingDirectory(options, { WorkingDir: own.cwd }), own.cwd);
+  const { env, envFile, privileged = false, tty = false } = options;
+  const variables = environment(
+    {
+      options: { env, envFile },
+      image: { Env: own.env ?? [] },
+      host: hostReaders,
+      hostname: wanted.hostname,
+      terminal: tty,
+    },
+    problems,
+  );
+  problems.throwIfAny();
+  const permittedCapabilities = ownCapabilities();
+  const all = capabilitiesIn(permittedCapabilities);
+  const capabilities = privileged ? { bounding: all, effective: all, permitted: all } : own.capabilities;
+  const filter = privileged ? undefined : filterOf(wanted, `${root}/seccomp`);
+  return planExec(
+    { ...own, args: [...command], env: variables, cwd, terminal: tty, ...(capabilities && { capabilities }) },
+    {
+      user: { kind: 'lookup', user, groupAdd: wanted.groupAdd },
+      ...(filter ? { seccomp: filter } : {}),
+      ...(tty ? { terminal: windowSize(1 as HostFd) } : {}),
+    },
+    { permittedCapabilities },
+  );
+}
+
+/** The pid is of a container whose lock somebody holds; that it is in its cgroup proves that it means no other process. */
+function targetOf({ pid, cgroup }: RunState, { idMaps }: ContainerRecord): ExecTarget {
+  const pidfd = syscall('pidfd_open', [pid, 0]) as HostFd;
+  if (!readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`0::${cgroup}`)) {
+    closeSync(pidfd);
+    throw new ContainerError('the container has just ended');
+  }
+  const user = idMaps && { root: { uid: hostId(idMaps.uid, 0)!, gid: hostId(idMaps.gid, 0)! } };
+  return { hostPid: pid, pidfd, cgroup: cgroupRoot() + cgroup, user };
+}
+
+const explainer = (plan: ExecPlan) => async (error: unknown, hostPid: number) =>
+  (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
+
+async function attend(plan: ExecPlan, target: ExecTarget, { interactive = false }: ExecOptions): Promise<number> {
+  const stdio = openStdio(!plan.terminal && interactive);
+  const supervise = superviseForeground(false);
+  let process: Awaited<ReturnType<typeof exec>>;
+  try {
+    process = await exec(plan, target, { stdio: stdio.fds, explain: explainer(plan) });
+  } catch (error) {
+    stdio.discard();
+    throw error;
+  }
+  const { pidfd, terminal } = process;
+  const relaying = await stdio.handOver();
+  const detach = terminal && (await import('./relay.ts')).attachTerminal(terminal, interactive);
+  const status = await supervise(pidfd, relaying || detach !== undefined);
+  await detach?.();
+  await stdio.drained(1000); // a process that it left behind may keep its output open
+  return exitCode(status);
+}
+
+/** It goes on when this process has ended. Its output goes nowhere, as docker's. */
+async function leave(plan: ExecPlan, target: ExecTarget): Promise<number> {
+  const nothing = openSync('/dev/null', constants.O_RDWR) as HostFd;
+  try {
+    const stdio = [nothing, nothing, nothing] as const;
+    const { pidfd, terminal } = await exec(plan, target, { stdio, outlives: true, explain: explainer(plan) });
+    closeSync(pidfd);
+    if (terminal !== undefined) closeSync(terminal);
+  } finally {
+    closeSync(nothing);
+  }
+  return 0;
+}

@@ -1,0 +1,76 @@
+/** containers/<id>/config.json: what a container is made of, so that it can be started, entered and shown later. Host side. */
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { ContainerError } from '../core/kernel/error.ts';
+import type { CgroupFile } from '../core/plan/plan.ts';
+import type { RunOptions } from './options.ts';
+import { parseWhole } from './sizes.ts';
+import type { ContainerSpec } from './spec.ts';
+import { UsageError } from './usage-error.ts';
+
+/** What `docker run` asks of the time after the start. */
+export interface LifeOptions {
+  restart: RestartPolicy;
+  /** Seconds between the stop signal and SIGKILL. */
+  stopTimeoutS: number;
+  log: LogOptions;
+}
+
+export interface RestartPolicy {
+  name: 'no' | 'on-failure' | 'always' | 'unless-stopped';
+  /** Of on-failure; 0 is without end. */
+  maxRetries: number;
+}
+
+export interface LogOptions {
+  driver: 'json-file' | 'none';
+  /** Bytes; 0 is any. */
+  maxSize: number;
+  maxFiles: number;
+}
+
+export interface StoredContainer extends LifeOptions {
+  wanted: ContainerSpec;
+  tty: boolean;
+  interactive: boolean;
+  etc: Pick<RunOptions, 'addHost' | 'dns'>;
+  rm: boolean;
+  /** What is written into its cgroup. */
+  limits: readonly CgroupFile[];
+}
+
+export const DEFAULT_STOP_TIMEOUT_S = 10;
+
+/** Of a container that somebody attends: what a later `start` goes by. @throws UsageError for what is for the background only */
+export function inForeground({ restart, logDriver, logOpt, stopTimeout }: RunOptions): LifeOptions {
+  const given = { '--restart': restart, '--log-driver': logDriver, '--log-opt': logOpt };
+  const [first] = Object.entries(given).filter(([, value]) => value !== undefined && value !== 'no');
+  if (first) throw new UsageError(`${first[0]} is for containers in the background: tinyctr run -d, or create`);
+  return {
+    restart: { name: 'no', maxRetries: 0 },
+    stopTimeoutS: stopTimeout === undefined ? DEFAULT_STOP_TIMEOUT_S : parseStopTimeout(stopTimeout),
+    log: { driver: 'json-file', maxSize: 0, maxFiles: 1 },
+  };
+}
+
+/** @throws UsageError */
+export const parseStopTimeout = (text: string): number => parseWhole('--stop-timeout', text, 0, 1_000_000);
+
+const fileOf = (root: string, id: string): string => `${root}/containers/${id}/config.json`;
+
+export function writeStored(root: string, id: string, stored: StoredContainer): void {
+  const file = fileOf(root, id);
+  writeFileSync(`${file}.new`, JSON.stringify(stored), { mode: 0o600 });
+  renameSync(`${file}.new`, file);
+}
+
+/** @throws ContainerError for a damaged one */
+export function readStored(root: string, id: string): StoredContainer {
+  try {
+    return JSON.parse(readFileSync(fileOf(root, id), 'utf8')) as StoredContainer;
+  } catch (error) {
+    throw new ContainerError(`what container ${id.slice(0, 12)} was made of can't be read`, {
+      hint: `tinyctr rm ${id.slice(0, 12)}`,
+      cause: error,
+    });
+  }
+}
