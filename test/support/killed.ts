@@ -22,10 +22,11 @@ export interface Step {
 /** What others can see of a process that works: files, locks, processes, signals, what it says to a stage. */
 const telling = [
   /^(mkdir|mknod|rename|unlink|rmdir|chmod|fchmod|fchown|chown|link|symlink|ftruncate|flock)\w*\(/,
-  /^(clone3|setns|bpf|kill|pidfd_\w+|waitid|ppoll|connect|sendmsg|recvmsg|memfd_create|socketpair|mount|umount2|fsopen|fsconfig|fsmount)\(/,
+  /^(clone3|setns|bpf|kill|pidfd_\w+|waitid|\w*poll|\w*nanosleep|connect|sendmsg|recvmsg|memfd_create|socketpair|mount|umount2|fsopen|fsconfig|fsmount)\(/,
   /^openat\(.*O_(WRONLY|RDWR|CREAT|PATH)/,
   /^write\((?!\d+<anon_inode:\[eventfd\]>)/,
   /^close\(\d+<(\/.*\/(lock|gate|page)|socket:.*|anon_inode:\[pidfd\])>/,
+  /^epoll_pwait\((?!.*, 0, NULL, 8\))/, // not if it only looks
   /^exit_group\(/,
 ];
 
