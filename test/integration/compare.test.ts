@@ -1,6 +1,6 @@
 /** `tinyctr compare`: one configuration under tinyctr-oci and another runtime. Faults are put into runc to see that they are found, and nothing else. */
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
@@ -189,6 +189,16 @@ describe('compare with runc', needs({ root: true, command: 'runc' }), () => {
     expect(code).toBe(130);
     expect(stderr).toMatch(/the comparison was interrupted/);
     expect(left()).toEqual([]);
+  });
+
+  test('what others put where its folders are is not touched', async () => {
+    const own = scratch(engine);
+    spawnSync('mkdir', ['-p', `${own}/outside/empty`, `${own}/tmp/tinyctr-compare-4194305`]);
+    symlinkSync(`${own}/outside`, `${own}/tmp/tinyctr-compare-4194305/link`);
+    symlinkSync(`${own}/outside`, `${own}/tmp/tinyctr-compare-4194306`);
+    expect((await compared(['--bundle', bundle()], { TMPDIR: `${own}/tmp` })).code).toBe(0);
+    expect(readdirSync(`${own}/outside`)).toEqual(['empty']);
+    expect(readdirSync(`${own}/tmp`)).toHaveLength(2);
   });
 
   test('killed with -9 in the middle: no process and no mount is left, the next one takes the rest', async () => {

@@ -162,7 +162,7 @@ export function removeLeftCgroups(): void {
   }
 }
 
-/** A process that is just dying keeps its cgroup: the next comparison takes it. */
+/** Of the cgroup file system alone. A process that is just dying keeps its cgroup: the next comparison takes it. */
 function removeTree(folder: string): void {
   try {
     for (const name of readdirSync(folder))
@@ -173,13 +173,21 @@ function removeTree(folder: string): void {
   }
 }
 
-/** The folder that the tmpfs covers; empty ones of comparisons that were killed go. */
+/** The folder that the tmpfs covers; those of comparisons that were killed go. They are empty: nothing is followed or removed that others may have put there. */
 export function makeScratch(parent: string): string {
   for (const name of readdirSync(parent)) {
     const pid = /^tinyctr-compare-(\d+)$/.exec(name)?.[1];
-    if (pid && !existsSync(`/proc/${pid}`)) removeTree(`${parent}/${name}`);
+    if (pid && !existsSync(`/proc/${pid}`)) removeEmpty(`${parent}/${name}`);
   }
   const folder = `${parent}/tinyctr-compare-${process.pid}`;
   mkdirSync(folder, { mode: 0o700 });
   return folder;
+}
+
+function removeEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // somebody else's: a link, a file, a folder with something in it
+  }
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { before, test } from 'node:test';
-import { run } from '../suite/support.mjs';
+import { checkout, run } from '../suite/support.mjs';
 import { bundle, oci, runScript, start, tool } from './support.mjs';
 
 const profile = `
@@ -67,4 +67,9 @@ test('exec takes the profile of config.json, and --apparmor another; hooks in th
   const other = await oci('exec', '--apparmor', 'other', 'box', 'cat', '/proc/self/attr/current', '/etc/secret');
   assert.equal(other.stdout, 'other (enforce)\nsecret\n', other.stderr);
   await oci('delete', '--force', 'box');
+});
+
+test('doctor tells that AppArmor is active', async () => {
+  const { stdout } = await run(`${checkout}/bin/tinyctr`, ['--root', '/tmp/doctor', 'doctor']);
+  assert.match(stdout, /\n {2}security modules +.*apparmor/);
 });
