@@ -1,5 +1,6 @@
 /** From a bundle to the plan that src/core carries out. Host side. */
 import { readFileSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { planContainer } from '../core/plan/container.ts';
@@ -38,7 +39,7 @@ export function planBundle(bundle: Bundle, id: string, filters: string | undefin
   const plan = planContainer(
     {
       id,
-      spec: { ...spec, mounts },
+      spec: { ...withoutPtmx(spec), mounts },
       root: { target: rootfs, source: { kind: 'directory', path: rootfs } },
       cgroupPath,
       ...(filter ? { seccomp: { program: filter.program, flags: filter.loadFlags } } : {}),
@@ -67,6 +68,12 @@ export function cgroupPathOf(spec: Spec, id: string): string {
 function cgroupAsBind(mount: Mount, cgroupPath: string): Mount {
   if (mount.type !== 'cgroup' && mount.type !== 'cgroup2') return mount;
   return { ...mount, type: 'bind', source: cgroupRoot() + cgroupPath, options: ['bind', ...(mount.options ?? [])] };
+}
+
+/** /dev/ptmx is a link into the container's own devpts, whatever node a privileged one was given with the host's others. */
+function withoutPtmx(spec: Spec): Spec {
+  const devices = spec.linux?.devices?.filter(({ path }) => resolve(path) !== '/dev/ptmx');
+  return devices === undefined ? spec : { ...spec, linux: { ...spec.linux, devices } };
 }
 
 /** Files of a new filesystem get the container's SELinux label, where the kernel lets the mount say so. */

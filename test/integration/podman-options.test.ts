@@ -185,5 +185,34 @@ describe('podman run', needs(podmanNeeds), () => {
       expect(ours.stderr).toContain(kind);
       expect((await podman.run('ps', '-aq')).stdout).toBe('');
     });
+
+    const who = `id; cat /proc/self/uid_map /proc/self/gid_map; grep -E '^Cap|^Groups' /proc/self/status; cat /proc/self/setgroups
+      stat -c '%u:%g %a %n' / /bin/busybox /dev/pts /proc/sys /etc/hosts /run; touch /made && stat -c %u:%g /made`;
+
+    test.each([['host'], ['auto'], ['auto:size=2000'], ['keep-id'], ['nomap']])(
+      '--userns=%s: the same ids, maps, capabilities and owners, or the same error',
+      async (mode) => {
+        const run = (...options: string[]) =>
+          podman.run(...options, 'run', '--rm', `--userns=${mode}`, 'busybox', 'sh', '-c', who);
+        const [ours, theirs] = [await run(), await run('--runtime', 'runc')];
+        expect({ code: ours.code, stdout: ours.stdout }, ours.stderr).toEqual({
+          code: theirs.code,
+          stdout: theirs.stdout,
+        });
+        if (theirs.code === 0) expect(theirs.stdout).toMatch(/^uid=0/);
+        else expect(ours.stderr).toBe(theirs.stderr);
+      },
+    );
+
+    test('--privileged: the same capabilities, devices and mounts', async () => {
+      // core is a link that runc leaves out where the kernel has no /proc/kcore; of / the folders differ.
+      const script = `grep -E '^Cap|^Seccomp:|^NoNew' /proc/self/status; cut -d ' ' -f 2-4 /proc/mounts | grep -v '^/ ' | sort
+        cd /dev; for name in $(ls | grep -v core); do stat -c '%N %F %t:%T %a %u:%g' $name; done; readlink ptmx`;
+      const run = (...options: string[]) =>
+        podman.run(...options, 'run', '--rm', '--privileged', 'busybox', 'sh', '-c', script);
+      const [ours, theirs] = [await run(), await run('--runtime', 'runc')];
+      expect({ code: ours.code, stdout: ours.stdout }, ours.stderr).toEqual({ code: 0, stdout: theirs.stdout });
+      expect(ours.stdout).toMatch(/pts\/ptmx\n$/);
+    });
   });
 });
