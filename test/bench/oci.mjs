@@ -4,6 +4,7 @@
 // usage: npm run bench:oci [-- --json FILE]
 import { spawnSync } from 'node:child_process';
 import { closeSync, cpSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { validationTimes } from './validation.mjs';
 import { enterView, has, makeScratch, median, must, project, writeJson } from './view.mjs';
 
 const rounds = Number(process.env.ROUNDS ?? 30);
@@ -124,4 +125,10 @@ for (const [operation, byName] of Object.entries(times)) {
     runc && `  ${(ours / runc).toFixed(2)} times runc (to reach: ${goal}${ours / runc <= goal ? '' : ', missed'})`;
   console.log(`${operation.padEnd(22)} ${cells.join('  ')}${ratio ?? ''}`);
 }
+const { bytes, times: checks } = await validationTimes(scratch, `${once}/config.json`, rounds);
+medians.validation = median(checks);
+const late = medians.validation <= 3 ? '' : ', missed';
+console.log(
+  `checking a config.json of ${bytes} bytes: ${medians.validation.toFixed(2)} ms of a start (to reach: 3${late})`,
+);
 writeJson({ rounds, medians });

@@ -78,6 +78,10 @@ describe('explain and a run', needs({ root: true }), () => {
     expect(explained).toEqual(tracedCalls(file));
   });
 
+  test('configurations that clients generated are here', needs({ file: examples }), () => {
+    expect(configs).toHaveLength(33); // each of them is a case below
+  });
+
   test.each(configs)('%s', async (name) => {
     const bundle = adapted(name);
     const file = `${bundle}/trace`;
