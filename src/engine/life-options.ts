@@ -52,6 +52,8 @@ export function lifeOptions(options: RunOptions): LifeOptions {
   const never: RestartPolicy = { name: 'no', maxRetries: 0 };
   const restart = problems.attempt(() => parseRestart(policy ?? 'no'), never);
   if (rm && restart.name !== 'no') problems.add(`--rm and --restart=${policy} exclude each other`);
+  if (options.isolation !== undefined)
+    problems.add('--isolation is for a command that somebody looks at: it can’t be had with -d or create');
   const stopTimeoutS = problems.attempt(
     () => (stopTimeout === undefined ? DEFAULT_STOP_TIMEOUT_S : parseStopTimeout(stopTimeout)),
     DEFAULT_STOP_TIMEOUT_S,

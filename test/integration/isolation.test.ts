@@ -3,7 +3,7 @@
  * or is done to a process and a file of the test's own.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { copyFileSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { closeSync, copyFileSync, openSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
@@ -12,6 +12,15 @@ import { needs } from '../support/need.ts';
 import { cgroups, Engine, mountsBelow, processesWith, readIfThere, runProgram, until } from '../support/tinyctr.ts';
 
 const source = new URL('../support/chroot-escape.c', import.meta.url).pathname;
+function canOpen(path: string): boolean {
+  try {
+    closeSync(openSync(path, 'r'));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const mark = `TINYCTR_TEST=isolation-${process.pid}`;
 
 describe('tinyctr run --isolation', needs({ root: true, command: 'cc' }), () => {
@@ -109,8 +118,16 @@ describe('tinyctr run --isolation', needs({ root: true, command: 'cc' }), () => 
   });
 
   test('namespaces: a mount, a device of the host’s; container: neither', async () => {
+    // One that the host's root may open here and that opening does nothing to; a container has neither.
+    const device = (
+      [
+        [10, 200, '/dev/net/tun'],
+        [1, 11, '/dev/kmsg'],
+      ] as const
+    ).find(([, , path]) => canOpen(path));
+    expect(device).toBeDefined();
     const [chroot, namespaces, container] = await onEach(
-      'mount -t tmpfs none /mnt && echo mounted; mknod k c 1 11; exec 2>/dev/null 3<k && echo opened',
+      `mount -t tmpfs none /mnt && echo mounted; mknod d c ${device![0]} ${device![1]}; exec 2>/dev/null 3<d && echo opened`,
     );
     expect([chroot, namespaces]).toEqual(['mounted\nopened', 'mounted\nopened']);
     expect(container).toBe('');
@@ -168,6 +185,14 @@ describe('tinyctr run --isolation', needs({ root: true, command: 'cc' }), () => 
     const chroot = await calls('--isolation', 'chroot');
     expect(chroot).toContain('rootfs.chroot');
     expect(chroot).not.toContain('rootfs.pivot');
+  });
+
+  test.each([['run', '-d'], ['create']])('%s: a rung is no container that lives on', async (...words) => {
+    const before = engine.containers();
+    const { code, stdout, stderr } = await engine.run(...words, '--isolation', 'chroot', image, 'true');
+    expect({ code, stdout }).toEqual({ code: 125, stdout: '' });
+    expect(stderr).toContain('--isolation is for a command that somebody looks at');
+    expect(engine.containers()).toEqual(before);
   });
 
   test('an option that would be another rung’s wall is an error, and nothing is done', async () => {
