@@ -1,4 +1,4 @@
-/** What is tinyctr-oci's own: its errors, its options, the gate that a created container waits at, and what a crash leaves. */
+/** What is tinyctr-oci's own: its errors, its options, the gate that a created container waits at. */
 import { spawn } from 'node:child_process';
 import {
   chmodSync,
@@ -14,7 +14,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test 
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
-import { mountsBelow, readIfThere, runProgram, until } from '../support/tinyctr.ts';
+import { mountsBelow, runProgram, until } from '../support/tinyctr.ts';
 import { differs, jsonPlace, ours, Runtime, runtime, terminalClient } from './oci-support.ts';
 
 const sleep = 'while :; do sleep 0.05; done';
@@ -491,70 +491,10 @@ describe(`${runtime}`, needs({ root: true }), () => {
       },
     );
   });
-
-  describe(
-    'after a crash',
-    ours(runtime, 'it is killed at moments of its own; another runtime is elsewhere by then'),
-    () => {
-      test.each([2, 25, 32, 38, 42, 46, 50, 60])(
-        'of create, killed after %i ms, state tells the truth',
-        async (afterMs) => {
-          const child = spawn(
-            oci.command[0]!,
-            [...oci.command.slice(1), 'create', '--bundle', oci.bundle(sleep), 'crash'],
-            { stdio: 'ignore' },
-          );
-          await killed(child, afterMs);
-          const status = await oci.status('crash');
-          if (status.includes('container does not exist')) return;
-          expect(['creating', 'created', 'stopped']).toContain(status);
-          await expectTruth(oci, 'crash', status);
-          if (status === 'created') expect(await oci.call('start', 'crash')).toMatchObject({ code: 0 });
-        },
-      );
-
-      test.each([20, 26, 30, 34, 40])('of start, killed after %i ms, state tells the truth', async (afterMs) => {
-        await oci.create(oci.bundle(sleep), 'crash');
-        const child = spawn(oci.command[0]!, [...oci.command.slice(1), 'start', 'crash'], { stdio: 'ignore' });
-        await killed(child, afterMs);
-        const status = await oci.status('crash');
-        expect(['created', 'running']).toContain(status);
-        await expectTruth(oci, 'crash', status);
-        if (status === 'created') expect(await oci.call('start', 'crash')).toMatchObject({ code: 0 });
-        expect(await oci.call('delete', '--force', 'crash')).toMatchObject({ code: 0, stderr: '' });
-      });
-
-      test.each([25, 32, 40])('of delete --force, killed after %i ms, another one ends it', async (afterMs) => {
-        await oci.create(oci.bundle(sleep), 'crash');
-        await oci.call('start', 'crash');
-        const child = spawn(oci.command[0]!, [...oci.command.slice(1), 'delete', '--force', 'crash'], {
-          stdio: 'ignore',
-        });
-        await killed(child, afterMs);
-        expect(await oci.call('delete', '--force', 'crash')).toMatchObject({ code: 0, stderr: '' });
-      });
-    },
-  );
 });
 
 function without(linux: NonNullable<Spec['linux']>, type: string): void {
   linux.namespaces = linux.namespaces!.filter((one) => one.type !== type);
-}
-
-async function killed(child: ReturnType<typeof spawn>, afterMs: number): Promise<void> {
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  await new Promise((resolve) => setTimeout(resolve, afterMs));
-  child.kill('SIGKILL');
-  await ended;
-}
-
-/** The process is the stage while it waits, the container's program when it runs, and not there when it has stopped. */
-async function expectTruth(oci: Runtime, id: string, status: string): Promise<void> {
-  if (status.includes('container does not exist')) return;
-  const { pid } = JSON.parse((await oci.call('state', id)).stdout);
-  if (status === 'created') expect(readIfThere(`/proc/${pid}/comm`)).toBe('memfd:stage\n');
-  if (status === 'running') await until('the program', () => readIfThere(`/proc/${pid}/comm`) === 'sh\n');
-  if (status === 'stopped') expect(pid).toBe(0);
 }
 
 function traces(oci: Runtime): { states: string[]; cgroups: string[]; mounts: string[] } {
