@@ -40,6 +40,7 @@ static uint32_t slot_count, kept;
 static int loop, listener, supervisor = -1, orders = -1, news = -1; /* supervisor: its pidfd */
 static int32_t supervisor_pid;
 static time_t started;
+static int soon; /* the supervisor is to be started in a second */
 static char **command;
 
 static void watch(int fd, uint32_t slot, uint32_t kind)
@@ -177,6 +178,7 @@ static void start_supervisor(void)
 	supervisor_pid = pid;
 	supervisor = syscall(SYS_pidfd_open, pid, 0);
 	started = time(NULL);
+	soon = 0;
 	epoll_ctl(loop, EPOLL_CTL_DEL, listener, NULL);
 	watch(supervisor, 0, SUPERVISOR);
 	watch(orders, 0, ORDERS);
@@ -250,7 +252,7 @@ static void child_ended(struct slot *slot)
 		tell(slot);
 }
 
-/* One that was killed comes back at once, unless it did not live for a second: then with the next event. */
+/* One that was killed comes back at once, unless it did not live for a second: then in a second, or with the next event. */
 static void supervisor_ended(void)
 {
 	int status = 0, connection;
@@ -264,7 +266,7 @@ static void supervisor_ended(void)
 		unlink(SOCKET_NAME), exit(0); /* who connects meanwhile sees the end, and begins anew */
 	if (status != 0 && time(NULL) - started > 1)
 		start_supervisor();
-	else if (status != 0)
+	else if ((soon = status != 0))
 		while ((connection = accept(listener, NULL, NULL)) >= 0)
 			close(connection);
 }
@@ -297,7 +299,9 @@ int main(int count, char **words)
 	watch(listener, 0, LISTENER);
 	for (;;) {
 		struct epoll_event events[64];
-		int ready = epoll_wait(loop, events, 64, -1);
+		int ready = epoll_wait(loop, events, 64, soon ? 1000 : -1);
+		if (ready == 0)
+			start_supervisor();
 		for (int i = 0; i < ready; i++) {
 			uint32_t kind = events[i].data.u64 & 0xff;
 			struct slot *slot = &slots[events[i].data.u64 >> 8];

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
+import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { nativeFolder } from '../core/host/syscall.ts';
 import { ContainerError } from '../core/kernel/error.ts';
@@ -29,14 +30,14 @@ export async function ask(runRoot: string, request: Request): Promise<Done> {
   return await (await begin(runRoot, request)).done;
 }
 
-export async function supervisorPids(runRoot: string): Promise<Hello> {
-  const { hello, socket } = await connected(runRoot);
+export async function supervisorPids(root: string, runRoot: string): Promise<Hello> {
+  const { hello, socket } = await connected(root, runRoot);
   socket.destroy();
   return hello;
 }
 
 export async function begin(runRoot: string, request: Request): Promise<Answer> {
-  const { socket, lines } = await connected(runRoot);
+  const { socket, lines } = await connected(request.root, runRoot);
   socket.write(`${JSON.stringify(request)}\n`);
   let isReady = () => {};
   const ready = new Promise<void>((resolve) => {
@@ -67,12 +68,12 @@ interface Connected {
   hello: Hello;
 }
 
-async function connected(runRoot: string): Promise<Connected> {
+async function connected(root: string, runRoot: string): Promise<Connected> {
   const until = Date.now() + PATIENCE_MS;
   for (let started = false; ; await setTimeout(10)) {
     const found = await connect(runRoot);
     if (found) return checked(found);
-    if (!started) startKeeper(runRoot);
+    if (!started) startKeeper(root, runRoot);
     started = true;
     if (Date.now() > until)
       throw new ContainerError('the supervisor does not start', { hint: `what it last said: ${lastWords(runRoot)}` });
@@ -117,12 +118,12 @@ function openFolder(path: string): number | undefined {
 }
 
 /** A second one at the same time sees the first one's lock, and ends. */
-function startKeeper(runRoot: string): void {
+function startKeeper(root: string, runRoot: string): void {
   privateFolder(runRoot);
   const log = openSync(`${runRoot}/${LOG_NAME}`, 'a', 0o600);
   const here = import.meta.dirname;
-  const root = here.slice(0, Math.max(here.lastIndexOf('/dist'), here.lastIndexOf('/src/')));
-  const words = [runRoot, process.execPath, `${root}/dist/tinyctr-supervisor.cjs`, runRoot];
+  const top = here.slice(0, Math.max(here.lastIndexOf('/dist'), here.lastIndexOf('/src/')));
+  const words = [runRoot, process.execPath, `${top}/dist/tinyctr-supervisor.cjs`, runRoot, resolve(root)];
   const idleMs = process.env.TINYCTR_SUPERVISOR_IDLE_MS;
   const keeper = spawn(`${nativeFolder}/keeper`, words, {
     detached: true,

@@ -9,7 +9,13 @@ import { syscall } from '../core/host/syscall.ts';
 import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
-import { readRecord, removeContainer } from '../engine/containers.ts';
+import {
+  type ContainerRecord,
+  listContainers,
+  readRecord,
+  removeContainer,
+  writeRecord,
+} from '../engine/containers.ts';
 import { exitCode } from '../engine/foreground.ts';
 import { endStored, startStored } from '../engine/stored.ts';
 import { type RestartPolicy, readStored } from '../engine/stored-file.ts';
@@ -118,7 +124,9 @@ export class Containers {
   /** One that an earlier supervisor started. */
   private recognize(pid: number): Running | undefined {
     const state = readStates(this.runRoot).find((each) => each.pid === pid);
-    return state && this.add(pid, state.id, state.root, undefined);
+    if (state === undefined) return undefined;
+    this.lifeOf(state.id).restarts = readRecord(state.root, state.id)?.restarts ?? 0;
+    return this.add(pid, state.id, state.root, undefined);
   }
 
   private async bury(pid: number, one: Running, status: ExitStatus): Promise<void> {
@@ -131,7 +139,7 @@ export class Containers {
     const folder = StateFolder.adopt(this.runRoot, id, true);
     folder?.remove();
     const life = this.lifeOf(id);
-    if (again && !life.stopped) this.startLater(root, id, one);
+    if (again && !life.stopped) this.startLater(root, id, one.startedMs);
     else {
       this.lives.delete(id);
       if (state?.remove) removeContainer(root, id);
@@ -144,7 +152,7 @@ export class Containers {
     return comesBack(restart, code, this.lifeOf(id).restarts);
   }
 
-  private startLater(root: string, id: string, { startedMs }: Running): void {
+  private startLater(root: string, id: string, startedMs: number): void {
     const life = this.lifeOf(id);
     if (Date.now() - startedMs >= LASTING_MS) life.delayMs = FIRST_DELAY_MS;
     life.timer = setTimeout(() => {
@@ -158,12 +166,11 @@ export class Containers {
   /** Returns true if it had to be killed. */
   async stop(root: string, id: string, signal: number | undefined, timeoutS: number | undefined): Promise<boolean> {
     const life = this.lifeOf(id);
-    life.stopped = true;
     clearTimeout(life.timer);
     life.timer = undefined;
+    const record = this.doNotBringBack(root, id);
     const found = this.find(id);
     if (!found) return false;
-    const record = readRecord(root, id);
     const seconds = timeoutS ?? readStored(root, id).stopTimeoutS;
     this.signal(found.pid, signal ?? record?.stopSignal ?? k.SIGTERM);
     const inTime = await Promise.race([found.ended.then(() => true), later(seconds * 1000)]);
@@ -172,12 +179,32 @@ export class Containers {
     return !inTime;
   }
 
-  kill(id: string, signal: number): void {
+  kill(root: string, id: string, signal: number): void {
     const found = this.find(id);
     if (!found) throw notRunning(id);
-    if (signal === k.SIGKILL || signal === k.SIGTERM || signal === k.SIGINT)
-      this.lifeOf(id).stopped ||= signal === k.SIGKILL;
+    const stopSignal = readRecord(root, id)?.stopSignal ?? k.SIGTERM;
+    if (signal === k.SIGKILL || signal === stopSignal) this.doNotBringBack(root, id); // as with docker
     this.signal(found.pid, signal);
+  }
+
+  /** Whoever ends it does not want it back. On disk as well: another supervisor is to know. */
+  private doNotBringBack(root: string, id: string): ContainerRecord | undefined {
+    this.lifeOf(id).stopped = true;
+    const record = readRecord(root, id);
+    if (record) writeRecord(root, { ...record, stopped: true });
+    return record;
+  }
+
+  /** Those that an earlier supervisor, or one before the last boot, would have started again. */
+  resume(root: string): void {
+    const running = new Set(listStates(this.runRoot));
+    for (const { id, ended, stopped, restarts = 0 } of listContainers(root)) {
+      if (running.has(id) || !ended || stopped || this.lives.has(id)) continue;
+      const { restart } = readStored(root, id);
+      if (!comesBack(restart, ended.exitCode, restarts)) continue;
+      this.lifeOf(id).restarts = restarts;
+      this.startLater(root, id, Date.now());
+    }
   }
 
   /** Its exit status, at once if it does not run. */

@@ -14,10 +14,12 @@ const [LISTENER, ORDERS, NEWS] = [3, 4, 5] as HostFd[] as [HostFd, HostFd, HostF
 /** Nobody asked anything for so long, and nothing is to be done: it ends. */
 const IDLE_MS = Number(process.env.TINYCTR_SUPERVISOR_IDLE_MS ?? 10_000);
 
-function main(runRoot: string): void {
+/** `root`: where the containers are whose restart policies it looks after from its start on. */
+function main(runRoot: string, root: string): void {
   for (const fd of [LISTENER, ORDERS, NEWS]) syscall('fcntl', [fd, k.F_SETFD, k.FD_CLOEXEC]);
   for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined); // of a terminal that it was born at
   const containers = new Containers(runRoot, (tell) => new Keeper(ORDERS, NEWS, tell));
+  containers.resume(root);
   let idle: NodeJS.Timeout | undefined;
   const server = serve(LISTENER, containers, () => rest());
   const rest = () => {
@@ -32,4 +34,4 @@ function main(runRoot: string): void {
   rest();
 }
 
-main(process.argv[2]!);
+main(process.argv[2]!, process.argv[3]!);

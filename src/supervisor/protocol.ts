@@ -16,7 +16,6 @@ export interface Hello {
 
 /** `root`: where images and containers are; ids are whole. */
 export type Request =
-  | { op: 'hello' }
   | { op: 'start'; root: string; id: string }
   | { op: 'stop'; root: string; id: string; signal?: number; timeoutS?: number }
   | { op: 'kill'; root: string; id: string; signal: number }

@@ -1,6 +1,8 @@
 /** The supervisor's socket: who may talk, one request a connection, the answer. */
 import { closeSync, writeSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import { syscall } from '../core/host/syscall.ts';
+import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import { setWindowSize } from '../engine/terminal.ts';
@@ -53,8 +55,6 @@ async function perform(
   lines: AsyncGenerator<string>,
 ): Promise<Reply> {
   switch (request.op) {
-    case 'hello':
-      return { done: {} };
     case 'start':
       await containers.start(request.root, request.id);
       return { done: {} };
@@ -63,7 +63,7 @@ async function perform(
       return { done: forced ? { forced } : {} };
     }
     case 'kill':
-      containers.kill(request.id, request.signal);
+      containers.kill(request.root, request.id, request.signal);
       return { done: {} };
     case 'wait':
       return { done: { exitCode: await containers.wait(request.root, request.id) } };
@@ -76,13 +76,17 @@ async function perform(
   }
 }
 
+/** How long a container that does not read is left alone before it is offered its input again. */
+const PATIENCE_MS = 10;
+
 /** Owns `fd`. Returns true for the end of the input, false when the client has left. */
 async function passInput(fd: HostFd, lines: AsyncGenerator<string>, ready: () => void): Promise<boolean> {
   try {
+    syscall('fcntl', [fd, k.F_SETFL, k.O_RDWR | k.O_NONBLOCK]); // a container that does not read holds up nobody else
     ready();
     for await (const line of lines) {
       const { bytes, size, end } = JSON.parse(line) as Word;
-      if (bytes !== undefined) writeSync(fd, Buffer.from(bytes, 'base64'));
+      if (bytes !== undefined) await writeAll(fd, Buffer.from(bytes, 'base64'));
       if (size) setWindowSize(fd, size.rows, size.columns);
       if (end) return true;
     }
@@ -90,4 +94,14 @@ async function passInput(fd: HostFd, lines: AsyncGenerator<string>, ready: () =>
   } finally {
     closeSync(fd);
   }
+}
+
+async function writeAll(fd: HostFd, bytes: Buffer): Promise<void> {
+  for (let at = 0; at < bytes.length; )
+    try {
+      at += writeSync(fd, bytes, at);
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'EAGAIN') throw error;
+      await new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
+    }
 }

@@ -162,6 +162,16 @@ describe('kill -9 of the supervisor', needs({ root: true }), () => {
     expect(await wait(id)).toBe(5);
   });
 
+  test('a restart that was still to come is not forgotten', async () => {
+    const id = await detached('echo run; exit 1', '--restart', 'on-failure:4'); // pauses of 100, 200, 400 and 800 ms
+    const runs = () => readFileSync(`${engine.root}/containers/${id}/container.log`, 'utf8').split('run').length - 1;
+    await until('it came back once', () => runs() === 2, 20_000);
+    await killSupervisor();
+    await until('it came back as often as it may', () => runs() === 5, 20_000);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(runs()).toBe(5);
+  });
+
   test('the exit status of one that ended meanwhile is not lost', async () => {
     const id = await detached('sleep 0.4; exit 9');
     await killSupervisor();

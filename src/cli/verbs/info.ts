@@ -18,7 +18,7 @@ export function define(program: Command, globals: () => Globals): void {
       const { root, runRoot } = globals();
       requireRoot();
       await cleanup(root, runRoot);
-      const { pid, keeperPid, protocol } = await supervisorPids(runRoot);
+      const { pid, keeperPid, protocol } = await supervisorPids(root, runRoot);
       const running = new Set(listStates(runRoot));
       const containers = listContainers(root);
       const facts = {
