@@ -1,6 +1,15 @@
 /** `tinyctr compare`: one configuration under tinyctr-oci and another runtime. Faults are put into runc to see that they are found, and nothing else. */
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
@@ -62,6 +71,16 @@ async function compared(words: readonly string[], env: Record<string, string> = 
   return { ...(JSON.parse(stdout) as Shown), code: code! };
 }
 
+/** By the device rules of a cgroup that this process is in; a runtime's fault can leave some at the top of the hierarchy. */
+function isForbidden(device: string): boolean {
+  try {
+    closeSync(openSync(device, 'r'));
+    return false;
+  } catch (error) {
+    return (error as { code?: string }).code === 'EPERM';
+  }
+}
+
 const open = ({ differences }: Shown) => differences.filter(({ explained }) => explained === null);
 
 const faulty = (fault: string, folder = bundle()) =>
@@ -110,15 +129,19 @@ describe('compare with runc', needs({ root: true, command: 'runc' }), () => {
       `spec.linux.sysctl = { 'kernel.msgmax': '4000' }`,
       [['sysctl kernel.msgmax', '8192', '4000']],
     ],
-    [
-      'a device may be opened',
-      `spec.linux.resources.devices.push({ allow: true, type: 'c', major: 10, minor: 229, access: 'r' })`,
-      [['device c 10 229: read', 'EPERM', expect.not.stringMatching('EPERM')]],
-    ],
   ])('%s: found, and nothing else', async (_, fault, expected) => {
     const result = await faulty(fault);
     expect(open(result).map(({ subject, ours, theirs }) => [subject, ours, theirs])).toEqual(expected);
     expect(result).toMatchObject({ code: 1, same: false });
+  });
+
+  test('a device may be opened: found, and nothing else', async (ctx) => {
+    ctx.skip(isForbidden('/dev/fuse'), 'a cgroup above forbids even the host to open /dev/fuse');
+    const result = await faulty(
+      `spec.linux.resources.devices.push({ allow: true, type: 'c', major: 10, minor: 229, access: 'r' })`,
+    );
+    expect(open(result)).toMatchObject([{ subject: 'device c 10 229: read', ours: 'EPERM' }]);
+    expect(open(result)[0]!.theirs).not.toBe('EPERM');
   });
 
   test('a filter is another: refused by errno, by a kill, or not at all', async () => {
