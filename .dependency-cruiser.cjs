@@ -1,4 +1,4 @@
-/* Import direction: cli, oci -> workshop, engine; workshop -> core; engine -> image, seccomp, explain, lifecycle, spec -> core; registry -> core; within core: container -> init, plan, spec, stage, host -> kernel. */
+/* Import direction: cli, oci -> workshop, engine; workshop -> lifecycle, core; engine -> image, seccomp, explain, lifecycle, spec -> core; registry -> core; within core: container -> init, plan, spec, stage, host -> kernel. */
 const only = (name, from, allowed, comment) => ({
   name,
   comment,
@@ -43,8 +43,8 @@ module.exports = {
     only(
       'workshop',
       '^src/workshop/(?!compare/|doctor/)',
-      '^src/(workshop|core)',
-      'workshop -> core: what can be watched of it',
+      '^src/(workshop|lifecycle|core)',
+      'workshop -> core: what can be watched of it; lifecycle: who waits at a step',
     ),
     only(
       'doctor',

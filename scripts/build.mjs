@@ -54,10 +54,11 @@ const leaveOut = {
   },
 };
 
-/** `tinyctr run` alone: the other verbs, and what only they need, are another file's. */
+/** `tinyctr run` alone: the other verbs, and what only they need, are another file's, and so is stepping. */
 const onlyRun = {
   name: 'only-run',
   setup(bundle) {
+    bundle.onResolve({ filter: /^\.\.\/step\.ts$/ }, ({ path }) => ({ path, namespace: 'left-out' }));
     bundle.onResolve({ filter: /^\.\/verbs\// }, ({ importer, path }) =>
       importer.endsWith('/src/cli/main.ts') && path !== './verbs/run.ts' ? { path, namespace: 'left-out' } : undefined,
     );

@@ -8,8 +8,9 @@ const vm = require('node:vm');
 const words = process.argv.slice(2);
 const takesValue = ['--root', '--run-root', '--log', '--log-format'];
 const verb = words.find((word, i) => !word.startsWith('-') && !takesValue.includes(words[i - 1]));
-/** `tinyctr run` has a bundle without the other verbs: half the size. */
-const ownBundle = __filename.endsWith('/tinyctr.cjs') && verb === 'run';
+/** `tinyctr run` has a bundle without the other verbs, and without what stops a construction: half the size. */
+const stops = words.some((word) => /^--(step|freeze|pause-before|pause-after)(=|$)/.test(word));
+const ownBundle = __filename.endsWith('/tinyctr.cjs') && verb === 'run' && !stops;
 const filename = __filename.replace(/\.cjs$/, `${ownBundle ? '-run' : ''}.bundle.cjs`);
 /** The verbs of a container's life in tinyctr-oci have their own compiled code: of what each of them executes. */
 const ownCode = filename.includes('tinyctr-oci.') && ['run', 'create', 'start', 'exec', 'delete'].includes(verb);

@@ -52,6 +52,11 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   login: { summary: 'keep a name and a password for a registry', load: () => import('./verbs/login.ts') },
   logout: { summary: 'forget them', load: () => import('./verbs/logout.ts') },
   explain: { summary: 'print what run would do, step by step and why', load: () => import('./verbs/explain.ts') },
+  enter: { summary: 'a shell in a container that waits at a step', load: () => import('./verbs/enter.ts') },
+  'inspect-step': {
+    summary: 'tell all about a container that waits at a step',
+    load: () => import('./verbs/inspect-step.ts'),
+  },
   trace: { summary: 'show a trace that run --trace=FILE has written', load: () => import('./verbs/trace.ts') },
   compare: {
     summary: 'hold one configuration under two runtimes against each other',

@@ -88,7 +88,11 @@ export function openStdio(interactive: boolean): Stdio {
 export const forwarded = [k.SIGHUP, k.SIGINT, k.SIGQUIT, k.SIGUSR1, k.SIGUSR2, k.SIGTERM, k.SIGCONT, k.SIGALRM];
 
 /** Waits for the end of the process, whose pidfd it owns. `relaying`: bytes are carried to or from it meanwhile. */
-export type Supervise = (pidfd: HostFd, relaying: boolean) => Promise<ExitStatus>;
+export interface Supervise {
+  (pidfd: HostFd, relaying: boolean): Promise<ExitStatus>;
+  /** Where signals come as bytes; to be read before that only. */
+  caught: HostFd;
+}
 
 /**
  * Call it before the process is started: a signal that comes meanwhile would end only us. What it returns waits and forwards
@@ -96,7 +100,7 @@ export type Supervise = (pidfd: HostFd, relaying: boolean) => Promise<ExitStatus
  */
 export function superviseForeground(isFirst = true): Supervise {
   const caught = catchSignals(forwarded);
-  return async (pidfd, relaying) => {
+  const supervise = async (pidfd: HostFd, relaying: boolean) => {
     let insisted = 0;
     const forward = (signal: number) => {
       if (isFirst && (signal === k.SIGINT || signal === k.SIGTERM) && ++insisted === 3) {
@@ -108,6 +112,7 @@ export function superviseForeground(isFirst = true): Supervise {
     closeSync(pidfd);
     return status;
   };
+  return Object.assign(supervise, { caught });
 }
 
 /** As the shell and docker have it: the status, or 128 plus the signal's number. */

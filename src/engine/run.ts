@@ -1,7 +1,7 @@
 /** `tinyctr run`, from options to exit status: image, spec, plan, launch, supervise, clean up. Host side. */
 import { chownSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { launch, type RunningContainer } from '../core/container/launch.ts';
-import { killCgroup, removeCgroup } from '../core/host/cgroup.ts';
+import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { randomHex } from '../core/host/random.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { planContainer } from '../core/plan/container.ts';
@@ -36,10 +36,22 @@ export interface RunRequest {
   options: RunOptions;
   command: readonly string[];
   observer: Observer | undefined;
+  /** Somebody who may stop the construction; has an observer of its own. */
+  watch?: Watch | undefined;
   /** Called when nothing can be wrong with the request any more, and nothing of the container runs yet. */
   before?: () => Promise<void>;
   /** Told at the end of limits that were hit. */
   tell: (hits: readonly Hit[]) => Promise<void>;
+}
+
+/** src/workshop/step.ts is one. */
+export interface Watch {
+  observer: Observer;
+  /** Nothing of the container is there but its records. What it throws ends the run. */
+  begin(made: { id: string; plan: Plan; folder: string; cgroup: string; noStdin: boolean; signals: HostFd }): void;
+  born(hostPid: number): void;
+  /** The half-built container is taken down when this returns. */
+  failed(error: unknown): void;
 }
 
 /** Returns the exit status of the container's command. Throws what went wrong before it ran; then nothing of it is left. */
@@ -145,7 +157,8 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     }
     await request.before?.();
     const born = (pid: number) => states.write({ ...state, pid });
-    const { status, hits } = await runForeground(plan, interactive, request.observer, born);
+    const watched = request.watch && { watch: request.watch, id, folder: stateFolder };
+    const { status, hits } = await runForeground(plan, interactive, request.observer, born, watched);
     const limitsHit = hits.length > 0 ? { limitsHit: factsOf(hits) } : {};
     if (options.rm) removeContainer(root, id);
     else writeRecord(root, { ...record, ended: { at: new Date().toISOString(), exitCode: status, ...limitsHit } });
@@ -310,24 +323,36 @@ export function writeEtcFiles(
       chownSync(`${folder}/${name}`, hostId(idMaps.uid, 0)!, hostId(idMaps.gid, 0)!);
 }
 
-export const explainer = (plan: Plan) => async (error: unknown, hostPid: number) =>
-  (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
+export const explainer = (plan: Plan, watch?: Watch) => async (error: unknown, hostPid: number) => {
+  const explained = (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
+  watch?.failed(explained);
+  return explained;
+};
 
 async function runForeground(
   plan: Plan,
   interactive: boolean,
   observer: Observer | undefined,
   born: (pid: number) => void,
+  watched?: { watch: Watch; id: string; folder: string },
 ): Promise<{ status: number; hits: readonly Hit[] }> {
   const stdio = openStdio(plan.terminal === undefined && interactive);
   const supervise = superviseForeground();
   let container: RunningContainer;
   try {
+    if (watched) {
+      const { watch, ...made } = watched;
+      const cgroup = `${cgroupRoot()}${plan.cgroup.path}`;
+      watch.begin({ ...made, plan, cgroup, noStdin: !interactive, signals: supervise.caught });
+    }
     container = await launch(plan, {
       stdio: stdio.fds,
-      born,
-      explain: explainer(plan),
-      ...(observer ? { observer } : {}),
+      born: (pid) => {
+        watched?.watch.born(pid);
+        born(pid);
+      },
+      explain: explainer(plan, watched?.watch),
+      ...(watched ? { observer: watched.watch.observer } : observer ? { observer } : {}),
     });
   } catch (error) {
     stdio.discard();

@@ -25,9 +25,14 @@ export function setBlocking(fd: HostFd): void {
 export function catchSignals(signals: readonly number[]): HostFd {
   const [readEnd, writeEnd] = pipe(k.O_NONBLOCK); // a signal handler must not wait
   setBlocking(readEnd);
-  shim('tinyctr_catch_signals', [writeEnd, Buffer.from([...signals, k.SIGCHLD]), signals.length + 1]);
+  catchAgain = () =>
+    shim('tinyctr_catch_signals', [writeEnd, Buffer.from([...signals, k.SIGCHLD]), signals.length + 1]);
+  catchAgain();
   return readEnd;
 }
+
+/** To be called when Node has had a child of its own: it takes SIGCHLD for that long, and gives it back to nobody. */
+export let catchAgain: () => void = () => {};
 
 /**
  * Waits until the child has ended, and reaps it; `forward` gets each other signal that is caught. The thread sleeps in

@@ -97,7 +97,7 @@ function readPage(folder: string): StagePage {
 }
 
 /** A pidfd of the container's process, owned by the caller; undefined if that is gone. */
-export function openProcess(state: ContainerState): HostFd | undefined {
+export function openProcess(state: Pick<ContainerState, 'pid' | 'startTime'>): HostFd | undefined {
   const fd = state.pid > 0 ? rawSyscall('pidfd_open', state.pid, 0) : -E.ESRCH;
   if (fd < 0) return undefined;
   if (startTime(state.pid) === state.startTime) return fd as HostFd;

@@ -67,6 +67,10 @@ export class Pty {
       this.child.once('exit', (code, signal) => resolve(code ?? 128 + numberOf(signal!)));
     });
     clearTimeout(timer);
+    if (this.hungUp) {
+      closeSync(this.peer);
+      return status;
+    }
     this.settingsAfter = this.termios();
     const closed = new Promise((resolve) => this.stream.once('close', resolve));
     closeSync(this.peer);
@@ -102,6 +106,14 @@ export class Pty {
   /** What a key press sends. */
   type(keys: string): void {
     this.stream.write(keys);
+  }
+
+  private hungUp = false;
+
+  /** The window is closed: nobody has the master end any more. */
+  hangUp(): void {
+    this.hungUp = true;
+    this.stream.destroy();
   }
 
   resize(rows: number, columns: number): void {

@@ -5,13 +5,15 @@ import { ensureImage, layersFolder } from '../../image/store.ts';
 import { createDetached } from '../detached.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
-import { defineRun } from './run.ts';
+import { defineRun, refuseStops } from './run.ts';
 
 export { prepare } from './run.ts';
 
 export function define(program: Command, globals: () => Globals): void {
   const name = ['create', 'Make a container of an image, to be run by start.'] as const;
-  const act: Parameters<typeof defineRun>[1] = async (image, words, options, { pull, platform, quiet = false }) => {
+  const act: Parameters<typeof defineRun>[1] = async (image, words, options, wish) => {
+    const { pull, platform, quiet = false } = wish;
+    refuseStops(wish, 'go with run: create builds nothing yet');
     const { root, runRoot } = globals();
     requireRoot();
     await cleanup(root, runRoot);

@@ -5,6 +5,7 @@ import type { Hit } from '../../engine/hits.ts';
 import type { Rung } from '../../engine/isolation.ts';
 import type { RunOptions } from '../../engine/options.ts';
 import { run } from '../../engine/run.ts';
+import { UsageError } from '../../engine/usage-error.ts';
 import { ensureImage, layersFolder } from '../../image/store.ts';
 import type { Globals } from '../globals.ts';
 import { addRow, limitOptions, list, namesOf, type OptionRow, refuse, refusedLimits } from '../limit-options.ts';
@@ -38,6 +39,10 @@ const options: readonly OptionRow[] = [
   ['--platform <os/arch[/variant]>', 'the image for this platform'],
   ['-q, --quiet', 'tell nothing of a pull'],
   ['--trace [file]', 'tell every system call: --trace=FILE as JSON lines, --trace on standard error'],
+  ['--step', 'stop before each step of the construction, and ask at the terminal'],
+  ['--pause-before <call>', 'stop before each such system call: pivot_root, mount, …', list],
+  ['--pause-after <call>', 'stop after it', list],
+  ['--freeze', 'when a step fails, keep the half-built container until Enter or end of input'],
   ['--init', 'put a small init in front that forwards signals and reaps'],
   ['--pid <mode>', 'host'],
   ['--ipc <mode>', 'host, private'],
@@ -63,12 +68,16 @@ const options: readonly OptionRow[] = [
 const flags = ['detach', 'interactive', 'tty', 'rm', 'read-only', 'privileged', 'quiet', 'init'];
 
 /** Options that say nothing of the container: which image, and who watches. */
-interface OtherOptions {
+export interface OtherOptions {
   pull?: string | undefined;
   platform?: string | undefined;
   quiet?: boolean | undefined;
   /** '' is standard error. */
   trace?: string | undefined;
+  step?: boolean | undefined;
+  pauseBefore?: string[] | undefined;
+  pauseAfter?: string[] | undefined;
+  freeze?: boolean | undefined;
 }
 
 const repeated = [
@@ -157,6 +166,14 @@ function addRefused(command: Command): void {
   for (const flag of flags) command.addOption(new Option(`--no-${flag}`).hideHelp());
 }
 
+const stops = ({ step, pauseBefore, pauseAfter, freeze }: OtherOptions): boolean =>
+  Boolean(step || pauseBefore || pauseAfter || freeze);
+
+/** @throws UsageError where there is no construction that somebody could watch. */
+export function refuseStops(wish: OtherOptions, why: string): void {
+  if (stops(wish)) throw new UsageError(`--step, --pause-before, --pause-after and --freeze ${why}`);
+}
+
 /** Options that may be repeated are lists, also where nobody gave one. */
 function noneGiven(): Pick<RunOptions, (typeof repeated)[number]> {
   return Object.fromEntries(repeated.map((name) => [name, []])) as unknown as Pick<
@@ -179,15 +196,18 @@ export function defineRun(
     .passThroughOptions()
     .helpOption('--help', 'print this')
     .action(async (image: string, words: string[], given: Partial<RunOptions> & OtherOptions) => {
-      const { pull, platform, quiet, trace, ...rest } = given;
-      await act(image, words, { ...noneGiven(), ...rest }, { pull, platform, quiet, trace });
+      const { pull, platform, quiet, trace, step, pauseBefore, pauseAfter, freeze, ...rest } = given;
+      const watching = { trace, step, pauseBefore, pauseAfter, freeze };
+      await act(image, words, { ...noneGiven(), ...rest }, { pull, platform, quiet, ...watching });
     });
 }
 
 export function define(program: Command, globals: () => Globals): void {
-  defineRun(program, async (image, words, options, { pull, platform, quiet = false, trace }) => {
+  defineRun(program, async (image, words, options, wish) => {
+    const { pull, platform, quiet = false, trace } = wish;
     const { root, runRoot, debug, logFormat } = globals();
     requireRoot();
+    if (options.detach) refuseStops(wish, 'ask at the terminal: not with -d');
     await cleanup(root, runRoot);
     const found = await ensureImage(root, image, { pull, platform }, async (name) => {
       const { fetchImage } = await import('../fetch-image.ts');
@@ -196,6 +216,7 @@ export function define(program: Command, globals: () => Globals): void {
     if (found === undefined) return;
     let observer = debug ? await debugObserver({ root, runRoot, debug, logFormat }) : undefined;
     if (trace !== undefined) observer = (await import('../../workshop/trace.ts')).startTrace(trace);
+    const watch = stops(wish) ? (await import('../step.ts')).stepper(wish, globals(), observer) : undefined;
     const rung = options.isolation as Rung | undefined;
     const request = {
       root,
@@ -206,6 +227,7 @@ export function define(program: Command, globals: () => Globals): void {
       options,
       command: words,
       observer,
+      watch,
       ...(rung && { before: async () => (await import('../isolation.ts')).printRung(rung, globals()) }),
       tell: async (hits: readonly Hit[]) => (await import('../hits.ts')).printHits(hits, globals()),
     };

@@ -19,12 +19,13 @@ function nativePath(): string {
 
 type HostObserver = (funcName: string, args: readonly HostArg[], result: number, startedMs: number) => void;
 
-/** Somebody who watches this side: told of every call of the shim's after it returned. */
-export const hostWatch: { observer?: HostObserver } = {};
+/** Somebody who watches this side: told of every call of the shim's after it returned, or before it is made. */
+export const hostWatch: { observer?: HostObserver; before?: (funcName: string, args: readonly HostArg[]) => void } = {};
 
 /** A function of native-shim. */
 export function shim(funcName: string, args: readonly HostArg[]): number {
   openLibrary('tinyctr', `${nativeFolder}/libtinyctr.so`);
+  hostWatch.before?.(funcName, args);
   const started = hostWatch.observer ? nowMs() : 0;
   const result = callC('tinyctr', funcName, args.map(toC));
   hostWatch.observer?.(funcName, args, result, started);

@@ -75,7 +75,11 @@ export type Observer = ((event: {
   frame: number;
   /** So many calls of the frame are yet to be told of. */
   left: number;
-}) => void) & { together?: true };
+}) => void) & {
+  together?: true;
+  /** Told of a call before it is made. It may take its time, and ends the construction by throwing. While there is one, the last frame begins with the filter. */
+  before?: (event: { step: Step; name: SyscallName; args: readonly Arg[]; held: boolean }) => void;
+};
 
 /** The frame that ends in execve: its number in the shared page's count, and its calls as strace would print them. */
 export interface LastFrame {
@@ -166,7 +170,7 @@ export class Stage {
    */
   hold(attended = true, outbox?: StageFd): void {
     this.flush();
-    this.held = true;
+    this.held = !attended || !this.alone || this.observer?.before === undefined;
     this.attended = attended;
     this.outbox = outbox;
   }
@@ -178,8 +182,13 @@ export class Stage {
   }
 
   private post(name: SyscallName, args: readonly StageArg[], tolerated: readonly ErrnoName[] = [], fd?: StageFd): void {
+    this.announce(name, args);
     this.queue.push({ name, args, tolerated, fd, step: this.current });
     if (!this.held && (this.alone || this.queue.length >= MAX_CALLS)) this.outcomes = this.flush();
+  }
+
+  private announce(name: SyscallName, args: readonly StageArg[]): void {
+    this.observer?.before?.({ step: this.current, name, args: args.map(plainArg), held: this.held });
   }
 
   /** A call that makes a descriptor. */
@@ -558,6 +567,7 @@ export class Stage {
     args: StageArg[] = [k.PR_SET_DUMPABLE, 0, 0, 0, 0],
   ): number {
     this.flush();
+    this.announce(name, args);
     const serveFd = fd.number!;
     this.queue.push({ name, args, tolerated: [], fd: undefined, step: this.current, serveFd });
     return this.flush().at(-1)!.result;
@@ -685,6 +695,7 @@ export class Stage {
 
   /** int seccomp(SECCOMP_SET_MODE_FILTER, unsigned int flags, struct sock_fprog *); seccomp(2). EACCES: neither no_new_privs nor CAP_SYS_ADMIN. */
   seccomp_set_mode_filter(program: Uint8Array, flags: number): void {
+    this.held = true; // if a watcher has put it off
     const fprog = { struct: structs.sockFprog(program.length / 8), pointers: [{ at: 8, to: program }] };
     this.post('seccomp', [k.SECCOMP_SET_MODE_FILTER, flags, fprog]);
   }
@@ -726,17 +737,17 @@ export class Stage {
    * when the process is the container's own. ENOENT: also a missing interpreter; EACCES; ENOEXEC; E2BIG.
    */
   execve(path: string, argv: readonly string[], envp: readonly string[]): void {
-    this.post('execve', [path, { strings: argv }, { strings: envp }]);
-    this.sendLast();
+    this.sendLast('execve', [path, { strings: argv }, { strings: envp }]);
   }
 
   /** int execveat(int fd, "", char *const argv[], char *const envp[], AT_EMPTY_PATH); execveat(2). As execve, of a descriptor. */
   fexecve(fd: StageFd, argv: readonly string[], envp: readonly string[]): void {
-    this.post('execveat', [fd, '', { strings: argv }, { strings: envp }, k.AT_EMPTY_PATH]);
-    this.sendLast();
+    this.sendLast('execveat', [fd, '', { strings: argv }, { strings: envp }, k.AT_EMPTY_PATH]);
   }
 
-  private sendLast(): void {
+  private sendLast(name: SyscallName, args: readonly StageArg[]): void {
+    this.held = true;
+    this.post(name, args);
     const calls = this.queue;
     this.queue = [];
     this.held = false;
