@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { humanAge } from '../image/present.ts';
 import { readStates } from '../lifecycle/state.ts';
-import type { ContainerRecord } from './containers.ts';
+import { type ContainerRecord, isLost } from './containers.ts';
 import { signalName } from './identity.ts';
 import { LOG_NAME } from './logs.ts';
 import { readStored, type StoredContainer } from './stored-file.ts';
@@ -29,9 +29,9 @@ export function factsOf(runRoot: string, records: readonly ContainerRecord[]): F
   });
 }
 
-function statusOf({ ended, started }: ContainerRecord, cgroup: string | undefined): Status {
+function statusOf(record: ContainerRecord, cgroup: string | undefined): Status {
   if (cgroup !== undefined) return isFrozen(cgroup) ? 'paused' : 'running';
-  return ended || started ? 'exited' : 'created';
+  return record.ended || record.started || isLost(record) ? 'exited' : 'created';
 }
 
 function isFrozen(cgroup: string): boolean {
@@ -50,6 +50,7 @@ export function statusText({ record, status }: Facts, now: number): string {
   const up = `Up ${span(started ?? created, now)}`;
   if (status === 'running') return up;
   if (status === 'paused') return `${up} (Paused)`;
+  if (isLost(record)) return 'Lost: the machine was started anew (tinyctr cleanup)';
   if (!ended) return 'Created';
   return `Exited (${ended.exitCode}) ${humanAge(ended.at, now)}${ended.limitsHit?.memory ? ', out of memory' : ''}`;
 }

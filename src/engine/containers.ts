@@ -158,16 +158,17 @@ function containerIds(root: string): string[] {
 
 export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
 
+/** It ran when the machine went down. */
+export const isLost = ({ ended, boot }: ContainerRecord): boolean => !ended && boot !== undefined && boot !== bootId();
+
 /** Neither running nor ended: of an earlier boot, whose run folder went with the machine's memory. A record may be missing. */
 export function lostContainers(root: string, runRoot: string): { id: string; record: ContainerRecord | undefined }[] {
-  const boot = bootId();
   const bootMs = Date.now() - 1000 * process.getBuiltinModule('node:os').uptime();
   return containerIds(root).flatMap((id) => {
     if (existsSync(`${runRoot}/${id}`)) return [];
     const record = readRecord(root, id);
     const { mtimeMs = bootMs } = statSync(folderOf(root, id), { throwIfNoEntry: false }) ?? {};
-    const isLost = record ? !record.ended && (record.boot ?? boot) !== boot : mtimeMs < bootMs;
-    return isLost ? [{ id, record }] : [];
+    return (record ? isLost(record) : mtimeMs < bootMs) ? [{ id, record }] : [];
   });
 }
 
