@@ -28,9 +28,10 @@ export function formatExplanation(format: Format, title: string, steps: readonly
 }
 
 function jsonStep({ phase, id, why, without, see, calls }: ExplainedStep): object {
-  const shown = calls.map(({ text, name, result }) => ({
+  const shown = calls.map(({ text, name, result, last }) => ({
     call: text,
     ...(name === undefined ? {} : { name, result: result ?? null }),
+    ...(last ? { last } : {}),
   }));
   return { phase, id, why, without, see, cve: see.filter((one) => one.startsWith('CVE-')), calls: shown };
 }

@@ -3,14 +3,15 @@ import { fstatSync, readFileSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { initContainer } from '../core/init/container.ts';
+import { execProcess } from '../core/init/exec.ts';
 import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
-import type { Plan } from '../core/plan/plan.ts';
+import type { ExecPlan, Plan } from '../core/plan/plan.ts';
 import type { Arg } from '../core/stage/protocol.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import { directory, file, folderTree, overlayTree, type Tree, type WorldFile } from './files.ts';
 import { hostSteps } from './host-steps.ts';
-import { type RecordedEvent, recordStage } from './recording-stage.ts';
+import { type RecordedEvent, type RecordedStep, recordStage } from './recording-stage.ts';
 
 export type Phase = 'host' | 'init' | 'last frame' | 'exec';
 
@@ -21,6 +22,8 @@ export interface ExplainedCall {
   name?: string;
   args?: readonly Arg[];
   result?: number | undefined;
+  /** It goes with the frame that ends in execve. */
+  last?: boolean;
 }
 
 export interface ExplainedStep {
@@ -37,13 +40,18 @@ export interface ExplainOptions {
   files?: readonly string[];
   /** Standard input is not handed on. */
   noStdin?: boolean;
+  /** Only created: it waits for its start, and has the caller's own input and output. */
+  created?: boolean;
+  /** So many descriptors follow 0, 1 and 2. */
+  preserved?: number;
 }
 
 /** Any number will do: nobody uses it. */
 const SOME_FD = 0 as HostFd;
 
 /** Throws ContainerError for what init would refuse as well: a command that is not there, a user that nobody knows. */
-export function explainPlan(plan: Plan, { files = [], noStdin = false }: ExplainOptions = {}): ExplainedStep[] {
+export function explainPlan(plan: Plan, options: ExplainOptions = {}): ExplainedStep[] {
+  const { files = [], noStdin = false, created = false, preserved = 0 } = options;
   const cgroup = `${cgroupFolder()}${plan.cgroup.path}`;
   const { stage, steps } = recordStage({
     image: imageOf(plan),
@@ -59,8 +67,10 @@ export function explainPlan(plan: Plan, { files = [], noStdin = false }: Explain
     plan,
     {
       namespaces: Array.from({ length: others }, () => SOME_FD),
-      pipes: pipesOf(plan).filter((fd) => fd > 0 || !noStdin),
+      pipes: pipesOf(plan, !created).filter((fd) => fd > 0 || !noStdin),
       forked: () => undefined,
+      preserved: Array.from({ length: preserved }, () => SOME_FD),
+      ...(created ? { gate: SOME_FD } : {}),
       ...(plan.process.init ? { init: SOME_FD } : {}),
     },
     () => undefined,
@@ -68,11 +78,29 @@ export function explainPlan(plan: Plan, { files = [], noStdin = false }: Explain
   const host = hostSteps(plan, cgroupFolder()).map(
     ({ step, calls }): ExplainedStep => ({ phase: 'host', ...told(step), calls: calls.map((text) => ({ text })) }),
   );
-  return [
-    ...host,
-    ...steps.map(({ step, calls }) => ({ phase: phaseOf(step.id, calls), ...told(step), calls: calls.map(plain) })),
-  ];
+  return [...host, ...explained(steps)];
 }
+
+/** One more process of a container: `namespaces` are CLONE_NEW* of those that are not the host's. */
+export function explainExec(exec: ExecPlan, container: Plan, namespaces: number): ExplainedStep[] {
+  const { stage, steps, world } = recordStage({
+    image: imageOf(container),
+    host: hostTree([], ''),
+    filesystems,
+    target: container.root.target,
+    limits: ownLimits,
+    reuseNumbers: true,
+  });
+  for (const mount of container.mounts)
+    world.mount(mount.target, mount.kind === 'bind' ? `host:${mount.source}` : `detached ${mount.fstype}`);
+  const pipes = pipesOf({ ...container, ...exec }, true);
+  const input = { target: SOME_FD, namespaces, pipes, preserved: [], outlives: false };
+  execProcess(stage, exec, input, () => undefined);
+  return explained(steps);
+}
+
+const explained = (steps: readonly RecordedStep[]): ExplainedStep[] =>
+  steps.map(({ step, calls }) => ({ phase: phaseOf(step.id, calls), ...told(step), calls: calls.map(plain) }));
 
 const told = ({
   id,
@@ -91,7 +119,10 @@ const told = ({
   see,
 });
 
-const plain = ({ text, name, args, result }: RecordedEvent): ExplainedCall => ({ text, name, args, result });
+const plain = ({ text, name, args, result, last }: RecordedEvent): ExplainedCall => ({
+  ...{ text, name, args, result },
+  ...(last ? { last } : {}),
+});
 
 function phaseOf(id: string, calls: readonly RecordedEvent[]): Phase {
   if (id === 'exec') return 'exec';
@@ -109,9 +140,10 @@ function cgroupFolder(): string {
 }
 
 /** What is a pipe, a socket or a terminal of this command's would be a pipe of the container's; a run in the foreground relays it. */
-function pipesOf({ terminal, namespaces: { user } }: Plan): number[] {
+function pipesOf({ terminal, namespaces: { user } }: Plan, relayed: boolean): number[] {
   if (terminal || (user && !user.root)) return [];
-  return [0, 1, 2].filter((fd) => isatty(fd) || fstatSync(fd).isFIFO() || fstatSync(fd).isSocket());
+  const isRelayed = (fd: number) => relayed && (isatty(fd) || fstatSync(fd).isSocket());
+  return [0, 1, 2].filter((fd) => isRelayed(fd) || fstatSync(fd).isFIFO());
 }
 
 function imageOf({ root: { source } }: Plan): Tree {

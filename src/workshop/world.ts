@@ -152,7 +152,8 @@ export class World {
       const found = this.lookUp(`${side}/${[...at, name].join('/')}`);
       if (!found) return -E.ENOENT;
       const type = typeOf(found);
-      if (type === k.S_IFLNK && (parts.length > 0 || followLast)) {
+      const isMagic = /^\w+:\[\d+\]$/.test(found.link ?? ''); // of /proc/PID/ns: leads to no path
+      if (type === k.S_IFLNK && !isMagic && (parts.length > 0 || followLast)) {
         if (!links || ++followed > MAX_LINKS) return -E.ELOOP;
         const target = found.link ?? '';
         parts.unshift(...partsOf(target));
@@ -239,6 +240,12 @@ export class World {
     setsid: () => 1,
     socket: () => this.open('an inet socket'),
     fcntl: (call) => this.open(this.labels[call.args[0]!] ?? 'nothing', call.args[2]),
+    dup3: (call) => {
+      const [from, to] = call.args as [number, number];
+      this.labels[to] = this.labels[from] ?? 'nothing';
+      this.openFds.add(to);
+      return to;
+    },
     fsopen: (call) => this.open(`context of ${textOf(call, 0)}`),
     fsmount: (call) => this.open(this.labels[call.args[0]!]!.replace('context of ', DETACHED)),
     openat2: (call) => this.openat2(call),

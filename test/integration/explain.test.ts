@@ -1,57 +1,14 @@
 /** What explain says and what a run does are the same calls with the same arguments, for the default container and for what clients ask for. */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Spec } from '../../src/spec/types.ts';
 import { parseTrace, type TraceLine } from '../../src/workshop/trace-format.ts';
 import { needs } from '../support/need.ts';
 import { type Engine, readIfThere, scratch } from '../support/tinyctr.ts';
+import { cases, type Explained, examples, explain, explainedCalls } from './explained.ts';
 import { Runtime } from './oci-support.ts';
 
-const examples = '../shared/data/configs';
-const configs = existsSync(examples) ? readdirSync(examples).filter((name) => name.endsWith('.config.json')) : [];
-
-interface Explained {
-  steps: {
-    phase: string;
-    id: string;
-    why: string;
-    see: string[];
-    calls: { call: string; name?: string; result?: number }[];
-  }[];
-}
-
-/** Results that are a matter of who asks: a pid, the caller's umask. */
-const someResult = ['umask', 'setsid', 'clone3', 'write', 'getpid'];
-
-/** Ids are the container's own, names of descriptors only explain has. */
-function normal(call: string, name: string, result: number | null, id: string): string {
-  const bare = call.replace(/ = [^=]*$/, '').replace(/\b(\d+)<[^<>]*>/g, '$1');
-  const text = id === '' ? bare : bare.replaceAll(id, 'ID').replaceAll(id.slice(0, 12), 'ID');
-  return `${text} = ${someResult.includes(name) ? '?' : result}`;
-}
-
 const traceLines = (file: string): TraceLine[] => parseTrace(readIfThere(file));
-
-const idIn = (text: string): string => /\/containers\/([0-9a-f]{64})\//.exec(text)?.[1] ?? '';
-
-function explainedCalls(stdout: string): string[] {
-  const { steps } = JSON.parse(stdout) as Explained;
-  const all = steps.flatMap(({ id, calls }) => calls.map((call) => ({ step: id, ...call })));
-  return all.flatMap(({ step, call, name, result }) =>
-    name === undefined ? [] : [`${step}: ${normal(`${call} `.trimEnd(), name, result!, idIn(stdout))}`],
-  );
-}
-
-function tracedCalls(file: string): string[] {
-  const text = readFileSync(file, 'utf8');
-  const lines = text
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as TraceLine);
-  const stage = lines.filter(({ side }) => side === 'stage');
-  return stage.map(({ step, call, name, result }) => `${step}: ${normal(`${call} = ?`, name, result, idIn(text))}`);
-}
 
 describe('explain and a run', needs({ root: true }), () => {
   let engine: Engine;
@@ -64,66 +21,17 @@ describe('explain and a run', needs({ root: true }), () => {
 
   afterAll(() => oci.end());
 
-  test.each([
-    [[]],
-    [['--privileged', '--init', '-w', '/made/here']],
-    [['--read-only', '-u', 'nobody', '--tmpfs', '/run', '-v', '/etc:/host/etc:ro', '--network', 'host']],
-  ])('the default container, and with %j', async (options) => {
-    const file = `${scratch(engine)}/trace`;
-    const { code, stderr } = await engine.run('run', '--rm', `--trace=${file}`, ...options, 'busybox', 'true');
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    const { stdout } = await engine.run('explain', '--format', 'json', 'run', '--rm', ...options, 'busybox', 'true');
-    const explained = explainedCalls(stdout);
-    expect(explained.length).toBeGreaterThan(150);
-    expect(explained).toEqual(tracedCalls(file));
+  test.each(Object.keys(cases))('%s', async (name) => {
+    const one = cases[name]!(engine, oci);
+    const { command } = one.program === 'tinyctr' ? engine : oci;
+    const explained = explainedCalls(await explain(command, one));
+    expect(explained.length).toBeGreaterThan(20);
+    expect(explained).toEqual(await one.trace());
   });
 
   test('configurations that clients generated are here', needs({ file: examples }), () => {
-    expect(configs).toHaveLength(33); // each of them is a case below
+    expect(Object.keys(cases).filter((name) => name.endsWith('.config.json'))).toHaveLength(33); // each of them is a case above
   });
-
-  test.each(configs)('%s', async (name) => {
-    const bundle = adapted(name);
-    const file = `${bundle}/trace`;
-    const { stdout } = await oci.call('explain', '--format', 'json', '--bundle', bundle); // a run makes mount points
-    const { code, stderr } = await oci.run(bundle, 'traced', `--trace=${file}`);
-    expect({ code, stderr: stderr.replace(/^.* warning: .*\n/gm, '') }).toEqual({ code: 0, stderr: '' });
-    const own = (calls: string[]) => calls.map((call) => call.replaceAll(/\/(explained|traced)"/g, '/ID"'));
-    expect(own(explainedCalls(stdout))).toEqual(own(tracedCalls(file)));
-  });
-
-  /** The configuration with what this machine has not replaced: the root, sources of binds, namespaces, limits, hooks. */
-  function adapted(name: string): string {
-    const bundle = oci.bundle('', (own) => {
-      const spec = JSON.parse(readFileSync(`${examples}/${name}`, 'utf8')) as Spec;
-      delete spec.hooks;
-      const { root = own.root!, process, linux = {}, mounts = [] } = spec;
-      root.path = 'rootfs';
-      Object.assign(process!, { terminal: false, args: ['/bin/true'] });
-      linux.namespaces = linux.namespaces!.filter(({ path }) => path === undefined);
-      linux.resources = { devices: linux.resources?.devices ?? [] };
-      linux.cgroupsPath = '/tinyctr-explain/traced';
-      const made = mkdtempSync(`${oci.folder}/sources-`);
-      for (const [i, mount] of mounts.entries()) {
-        if (!mount.options?.some((option) => option === 'bind' || option === 'rbind')) continue;
-        if (mount.source !== undefined && existsSync(mount.source)) continue;
-        mount.source = `${made}/${i}`;
-        if (/shm$|vol/.test(mount.destination)) mkdirSync(mount.source);
-        else writeFileSync(mount.source, '');
-      }
-      const owner = linux.uidMappings?.[0]?.hostID;
-      if (owner !== undefined) {
-        root.path = `${made}/rootfs`; // no links: the container's root has to be their owner
-        spawnSync('cp', ['-a', engine.rootfs(), root.path]);
-        spawnSync('chown', ['-hR', `${owner}:${owner}`, root.path]);
-        for (const folder of [engine.folder, oci.folder, made]) chmodSync(folder, 0o711);
-      }
-      for (const key of Object.keys(own)) delete own[key as keyof Spec];
-      Object.assign(own, spec);
-    });
-    return bundle;
-  }
-
   test('it makes nothing: no folder, no record, no compiled filter', async () => {
     const files = () => spawnSync('find', [engine.root, engine.runRoot]).stdout.toString();
     const before = files();

@@ -1,30 +1,40 @@
-/** tinyctr-oci explain [--format text|json|markdown] [--bundle FOLDER] */
+/** tinyctr-oci explain [--format text|json|markdown] [--bundle FOLDER] [run | create | exec COMMAND [ARG…]] */
 import { type Command, Option } from 'commander';
-import { capabilityNames } from '../../core/plan/capabilities.ts';
-import { explainPlan } from '../../workshop/explain.ts';
+import { UsageError } from '../../engine/usage-error.ts';
 import { type Format, formatExplanation, formats } from '../../workshop/explain-format.ts';
-import { loadBundle } from '../config.ts';
+import { explainBundle, explainExecIn } from '../explain.ts';
 import type { Globals } from '../globals.ts';
 import { reporter } from '../log.ts';
-import { permittedCapabilities, planBundle } from '../plan.ts';
-import { asInImage } from '../tmpfs.ts';
+import { count } from './options.ts';
 
-/** To somebody who is not root: what root, who would run it, may. */
-const everyCapability = (1n << BigInt(capabilityNames.length)) - 1n;
+interface Options {
+  bundle: string;
+  format: Format;
+  preserveFds: number;
+}
 
 export function define(program: Command, globals: () => Globals): void {
   program
     .command('explain')
-    .description('Print what run would do with a bundle, step by step and why, without doing anything.')
+    .description('Print what would be done with a bundle, step by step and why, without doing anything.')
+    .argument('[verb]', 'run, create or exec', 'run')
+    .argument('[command...]', 'of exec, with its arguments')
+    .passThroughOptions()
     .option('-b, --bundle <folder>', 'the folder with config.json', '.')
+    .option('--preserve-fds <number>', 'hand on so many descriptors after 0, 1 and 2', count, 0)
     .addOption(new Option('--format <format>', 'how it is printed').choices(formats).default('text'))
-    .action((options: { bundle: string; format: Format }) => {
-      const permitted = process.geteuid!() === 0 ? permittedCapabilities() : everyCapability;
-      const bundle = loadBundle(options.bundle, permitted, reporter(globals()));
-      const plan = planBundle(bundle, 'explained', undefined, permitted);
-      const { mounts } = asInImage(plan.mounts, bundle.rootfs, false);
-      process.stdout.write(
-        formatExplanation(options.format, `tinyctr-oci run --bundle ${bundle.path}`, explainPlan({ ...plan, mounts })),
-      );
+    .action((verb: string, words: string[], { bundle, format, preserveFds }: Options) => {
+      const report = reporter(globals());
+      if (verb === 'exec' && words.length === 0) throw new UsageError('exec wants a command to explain');
+      if (verb !== 'exec' && words.length > 0) throw new UsageError(`${verb} takes its command from config.json`);
+      if (!['run', 'create', 'exec'].includes(verb))
+        throw new UsageError(`explain knows run, create and exec, not ${JSON.stringify(verb)}`);
+      const created = verb === 'create';
+      const steps =
+        verb === 'exec'
+          ? explainExecIn(bundle, words, report)
+          : explainBundle(bundle, report, { created, preserved: preserveFds });
+      const title = [`tinyctr-oci ${verb} --bundle ${bundle}`, ...words].join(' ');
+      process.stdout.write(formatExplanation(format, title, steps));
     });
 }

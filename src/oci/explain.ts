@@ -1,0 +1,56 @@
+/** What create, run and exec would do with a bundle, without doing it. Host side; needs no privileges. */
+import * as k from '../core/kernel/constants.ts';
+import { capabilityNames } from '../core/plan/capabilities.ts';
+import { planExec } from '../core/plan/container.ts';
+import type { Plan } from '../core/plan/plan.ts';
+import { compiledFilter } from '../seccomp/cache.ts';
+import { planScheduling } from '../spec/scheduling.ts';
+import { type ExplainedStep, type ExplainOptions, explainExec, explainPlan } from '../workshop/explain.ts';
+import { type Bundle, loadBundle } from './config.ts';
+import { planLabels } from './labels.ts';
+import type { Reporter } from './log.ts';
+import { permittedCapabilities, planBundle } from './plan.ts';
+import { asInImage } from './tmpfs.ts';
+
+/** To somebody who is not root: what root, who would run it, may. */
+const everyCapability = (1n << BigInt(capabilityNames.length)) - 1n;
+const permitted = () => (process.geteuid!() === 0 ? permittedCapabilities() : everyCapability);
+
+/** Nothing is written: no compiled filter either. @throws ContainerError, UsageError for what create would refuse as well */
+export function explainBundle(folder: string, report: Reporter, options?: ExplainOptions): ExplainedStep[] {
+  const { bundle, plan } = planned(folder, report);
+  const { mounts } = asInImage(plan.mounts, bundle.rootfs, false);
+  return explainPlan({ ...plan, mounts }, options);
+}
+
+/** One more process of a container of this bundle: its own process with these words as arguments. */
+export function explainExecIn(folder: string, args: readonly string[], report: Reporter): ExplainedStep[] {
+  const { bundle, plan } = planned(folder, report);
+  const { process, linux } = bundle.spec;
+  const { terminal, consoleSize, ...own } = process!;
+  const filter = linux?.seccomp && compiledFilter(linux.seccomp, undefined);
+  const wanted = { ...own, args: [...args] };
+  const scheduling = planScheduling(wanted, linux?.personality, true);
+  const labels = planLabels(wanted);
+  const exec = planExec(
+    wanted,
+    {
+      ...(filter ? { seccomp: { program: filter.program, flags: filter.loadFlags } } : {}),
+      ...(scheduling ? { scheduling } : {}),
+      ...(labels.length > 0 ? { labels } : {}),
+    },
+    { permittedCapabilities: plan.namespaces.user ? everyCapability : permitted() },
+  );
+  return explainExec(exec, plan, namespacesOf(plan));
+}
+
+function planned(folder: string, report: Reporter): { bundle: Bundle; plan: Plan } {
+  const bundle = loadBundle(folder, permitted(), report);
+  return { bundle, plan: planBundle(bundle, 'explained', undefined, permitted()) };
+}
+
+/** Those that a process of it does not share with the host. */
+function namespacesOf({ namespaces: { clone, newCgroup, user, join, timeOffsets } }: Plan): number {
+  const own = clone | (newCgroup ? k.CLONE_NEWCGROUP : 0) | (user ? k.CLONE_NEWUSER | k.CLONE_NEWNS : 0);
+  return join.reduce((all, { flag }) => all | flag, own | (timeOffsets === undefined ? 0 : k.CLONE_NEWTIME));
+}
