@@ -91,8 +91,10 @@ export function explainExec(exec: ExecPlan, container: Plan, namespaces: number)
     limits: ownLimits,
     reuseNumbers: true,
   });
-  for (const mount of container.mounts)
-    world.mount(mount.target, mount.kind === 'bind' ? `host:${mount.source}` : `detached ${mount.fstype}`);
+  for (const mount of container.mounts) {
+    if (mount.kind === 'bind') world.mount(mount.target, `host:${mount.source}`);
+    if (mount.kind === 'filesystem') world.mount(mount.target, `detached ${mount.fstype}`);
+  }
   const pipes = pipesOf({ ...container, ...exec }, true);
   const input = { target: SOME_FD, namespaces, pipes, preserved: [], outlives: false };
   execProcess(stage, exec, input, () => undefined);
