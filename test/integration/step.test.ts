@@ -255,7 +255,7 @@ describe('stepping through a construction', needs({ root: true }), () => {
         '--pause-before pivotroot: tinyctr makes no such system call; did you mean pivot_root?',
       ],
       [['--pause-after', 'execve'], 'goes as one piece with execve'],
-      [['--step', '-d'], 'ask at the terminal: not with -d'],
+      [['--step', '-d'], 'not with -d'],
       [['--step', '--trace'], '--trace excludes --step'],
     ];
     for (const [options, text] of errors) {

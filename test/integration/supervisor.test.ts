@@ -281,8 +281,22 @@ describe('refused', needs({ root: true }), () => {
     [['--log-driver', 'journald'], /json-file and none are/],
     [['--log-opt', 'max-size=1q'], /is not a size/],
     [['--stop-timeout', '-1'], /not a whole number/],
+    [['--trace'], /not with -d/],
   ])('run -d %j', async (words, text) => {
     const { code, stderr } = await engine.run('run', '-d', ...words, 'busybox', 'true');
+    expect(code).toBe(125);
+    expect(stderr).toMatch(text);
+    expect(engine.containers()).toEqual([]);
+  });
+
+  test.each([
+    [['run', '--restart', 'always', 'busybox'], /in the background/],
+    [['run', '--log-opt', 'max-size=1m', 'busybox'], /in the background/],
+    [['create', '-d', 'busybox'], /create runs nothing/],
+    [['create', '--trace=/tmp/x', 'busybox'], /create builds nothing yet/],
+    [['explain', 'run', '--trace=/tmp/x', 'busybox'], /explain builds nothing/],
+  ])('%j', async (words, text) => {
+    const { code, stderr } = await engine.run(...words);
     expect(code).toBe(125);
     expect(stderr).toMatch(text);
     expect(engine.containers()).toEqual([]);

@@ -7,7 +7,7 @@ import { explainPlan } from '../../workshop/explain.ts';
 import { type Format, formatExplanation, formats } from '../../workshop/explain-format.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
-import { defineRun, prepare as prepareRun, refuseStops } from './run.ts';
+import { defineRun, prepare as prepareRun, refuseWatching } from './run.ts';
 
 /** What follows `explain` and its options is a command line of run's. */
 export function prepare(args: readonly string[], program: Command): string[] {
@@ -24,7 +24,7 @@ export function define(program: Command, globals: () => Globals): void {
     .addOption(new Option('--format <format>', 'how it is printed').choices(formats).default('text'))
     .enablePositionalOptions();
   defineRun(command, async (name, words, options, wish) => {
-    refuseStops(wish, 'go with run: explain builds nothing');
+    refuseWatching(wish, 'go with run: explain builds nothing');
     requireRoot();
     const { root, runRoot } = globals();
     const image = findImage(root, name);

@@ -169,9 +169,10 @@ function addRefused(command: Command): void {
 const stops = ({ step, pauseBefore, pauseAfter, freeze }: OtherOptions): boolean =>
   Boolean(step || pauseBefore || pauseAfter || freeze);
 
-/** @throws UsageError where there is no construction that somebody could watch. */
-export function refuseStops(wish: OtherOptions, why: string): void {
-  if (stops(wish)) throw new UsageError(`--step, --pause-before, --pause-after and --freeze ${why}`);
+/** @throws UsageError where there is no construction that this command could watch. */
+export function refuseWatching(wish: OtherOptions, why: string): void {
+  if (stops(wish) || wish.trace !== undefined)
+    throw new UsageError(`--trace, --step, --pause-before, --pause-after and --freeze ${why}`);
 }
 
 /** Options that may be repeated are lists, also where nobody gave one. */
@@ -204,34 +205,42 @@ export function defineRun(
 
 export function define(program: Command, globals: () => Globals): void {
   defineRun(program, async (image, words, options, wish) => {
-    const { pull, platform, quiet = false, trace } = wish;
-    const { root, runRoot, debug, logFormat } = globals();
-    requireRoot();
-    if (options.detach) refuseStops(wish, 'ask at the terminal: not with -d');
-    await cleanup(root, runRoot);
-    const found = await ensureImage(root, image, { pull, platform }, async (name) => {
-      const { fetchImage } = await import('../fetch-image.ts');
-      return await fetchImage(globals(), name, platform, quiet);
-    });
-    if (found === undefined) return;
-    let observer = debug ? await debugObserver({ root, runRoot, debug, logFormat }) : undefined;
-    if (trace !== undefined) observer = (await import('../../workshop/trace.ts')).startTrace(trace);
+    if (options.detach) refuseWatching(wish, 'are for a container in the foreground: not with -d');
+    const request = await requestOf(globals(), image, words, options, wish);
+    if (request === undefined) return;
+    if (options.detach) {
+      const { runDetached } = await import('../detached.ts');
+      process.stdout.write(`${await runDetached(request)}\n`);
+      return;
+    }
+    let observer = globals().debug ? await debugObserver(globals()) : undefined;
+    if (wish.trace !== undefined) observer = (await import('../../workshop/trace.ts')).startTrace(wish.trace);
     const watch = stops(wish) ? (await import('../step.ts')).stepper(wish, globals(), observer) : undefined;
     const rung = options.isolation as Rung | undefined;
-    const request = {
-      root,
-      runRoot,
-      image: found,
-      layersFolder: layersFolder(root),
-      imageName: image,
-      options,
-      command: words,
+    process.exitCode = await run({
+      ...request,
       observer,
       watch,
       ...(rung && { before: async () => (await import('../isolation.ts')).printRung(rung, globals()) }),
       tell: async (hits: readonly Hit[]) => (await import('../hits.ts')).printHits(hits, globals()),
-    };
-    if (options.detach) process.stdout.write(`${await (await import('../detached.ts')).runDetached(request)}\n`);
-    else process.exitCode = await run(request);
+    });
   });
+}
+
+/** Cleans up lightly, and fetches the image where it is not there; undefined if that was interrupted. */
+export async function requestOf(
+  globals: Globals,
+  image: string,
+  command: string[],
+  options: RunOptions,
+  { pull, platform, quiet = false }: OtherOptions,
+) {
+  const { root, runRoot } = globals;
+  requireRoot();
+  await cleanup(root, runRoot);
+  const found = await ensureImage(root, image, { pull, platform }, async (name) => {
+    const { fetchImage } = await import('../fetch-image.ts');
+    return await fetchImage(globals, name, platform, quiet);
+  });
+  return found && { root, runRoot, image: found, layersFolder: layersFolder(root), imageName: image, options, command };
 }
