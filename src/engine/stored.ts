@@ -60,9 +60,12 @@ export interface Started {
   pid: number;
   child: HostFd;
   lock: HostFd;
+  /** Where its log is to be; undefined if nobody wants one. */
   logFolder: HostFd | undefined;
+  /** The read end of its standard output, or its terminal. */
   out: HostFd;
   err: HostFd | undefined;
+  /** The write end of its standard input, or its terminal. */
   in: HostFd | undefined;
 }
 

@@ -4,6 +4,7 @@ import { Socket } from 'node:net';
 import type { ExitStatus } from '../core/host/child.ts';
 import { rawSyscall, shim, syscall } from '../core/host/syscall.ts';
 import type { HostFd } from '../core/stage/stage.ts';
+import type { Started } from '../engine/stored.ts';
 
 /** enum what. */
 export const orders = { KEEP: 1, FORGET: 2, END_INPUT: 3 } as const;
@@ -16,18 +17,8 @@ export const keptNames = ['CHILD', 'LOCK', 'LOG_FOLDER', 'OUT', 'ERR', 'IN'] as 
 const CLD_EXITED = 1;
 const NO_INPUT = -1;
 
-/** Borrowed: the keeper has its own afterwards. In the order of enum kept. */
-export interface Kept {
-  child: HostFd;
-  lock: HostFd;
-  /** Where its log is to be; undefined if nobody wants one. */
-  logFolder: HostFd | undefined;
-  /** The read end of its standard output, or its terminal. */
-  out: HostFd;
-  err: HostFd | undefined;
-  /** The write end of its standard input, or its terminal. */
-  in: HostFd | undefined;
-}
+/** Borrowed: the keeper has its own afterwards. */
+export type Kept = Omit<Started, 'pid'>;
 
 export interface LogLimits {
   /** Bytes of a file; 0 is any. */
@@ -63,6 +54,7 @@ export class Keeper {
 
   /** From now on it is the keeper's: its output goes into its log, and it is told of its end. */
   keep(pid: number, kept: Kept, limits: LogLimits): void {
+    // In the order of enum kept.
     const fds = [kept.child, kept.lock, kept.logFolder, kept.out, kept.err, kept.in];
     const present = fds.reduce<number>((bits, fd, i) => bits | (fd === undefined ? 0 : 1 << i), 0);
     const given = fds.filter((fd) => fd !== undefined);

@@ -33,11 +33,7 @@ afterAll(async () => {
   delete process.env.TINYCTR_SUPERVISOR_IDLE_MS;
 });
 
-async function must(...words: string[]): Promise<string> {
-  const { code, stdout, stderr } = await engine.run(...words);
-  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-  return stdout.trim();
-}
+const must = (...words: string[]) => engine.must(...words);
 
 const inspect = async (name: string) => (JSON.parse(await must('inspect', name)) as Inspected[])[0]!;
 interface Inspected {

@@ -20,11 +20,7 @@ afterAll(async () => {
   delete process.env.TINYCTR_SUPERVISOR_IDLE_MS;
 });
 
-async function must(...words: string[]): Promise<string> {
-  const { code, stdout, stderr } = await engine.run(...words);
-  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-  return stdout.trim();
-}
+const must = (...words: string[]) => engine.must(...words);
 
 /** `run -d … busybox sh -c SCRIPT`; returns the id. */
 async function detached(script: string, ...options: string[]): Promise<string> {

@@ -83,6 +83,13 @@ export class Engine {
     return this.runWith({}, ...words);
   }
 
+  /** What it printed, without the last line feed. Throws if it failed, or said anything on standard error. */
+  async must(...words: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.run(...words);
+    if (code !== 0 || stderr !== '') throw new Error(`tinyctr ${words.join(' ')} ended with ${code}: ${stderr}`);
+    return stdout.trim();
+  }
+
   runWith(options: SpawnOptions, ...words: string[]): Promise<Result> {
     return runProgram(this.command[0]!, [...this.command.slice(1), ...words], options);
   }
