@@ -44,7 +44,9 @@ function isFrozen(cgroup: string): boolean {
 
 const span = (from: string, now: number): string => humanAge(from, now).replace(/ ago$/, '');
 
-/** docker's column STATUS. */
+const hitWords = { memory: 'out of memory', pids: 'processes refused', cpu: 'throttled' };
+
+/** docker's column STATUS, and which limits it hit. */
 export function statusText({ record, status }: Facts, now: number): string {
   const { started, created, ended } = record;
   const up = `Up ${span(started ?? created, now)}`;
@@ -52,7 +54,8 @@ export function statusText({ record, status }: Facts, now: number): string {
   if (status === 'paused') return `${up} (Paused)`;
   if (isLost(record)) return 'Lost: the machine was started anew (tinyctr cleanup)';
   if (!ended) return 'Created';
-  return `Exited (${ended.exitCode}) ${humanAge(ended.at, now)}${ended.limitsHit?.memory ? ', out of memory' : ''}`;
+  const hit = Object.keys(ended.limitsHit ?? {}) as (keyof typeof hitWords)[];
+  return [`Exited (${ended.exitCode}) ${humanAge(ended.at, now)}`, ...hit.map((limit) => hitWords[limit])].join(', ');
 }
 
 const never = '0001-01-01T00:00:00Z';

@@ -439,7 +439,6 @@ describe('namespaces', needs({ root: true }), () => {
 
 describe('what is not there is refused by name', needs({ root: true }), () => {
   test.each([
-    [['-d'], /--detach/],
     [['-p', '80:80'], /--publish/],
     [['--restart', 'always'], /--restart/],
     [['--gpus', 'all'], /--gpus/],

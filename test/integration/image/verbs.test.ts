@@ -65,7 +65,7 @@ describe('the verbs', needs({ root: true }), () => {
     expect(image).toMatchObject({ RepoTags: ['one:latest'], Config: { Cmd: ['/bin/sh'], User: '1' }, Size: 1000 });
     expect(tinyctr(['inspect', 'one', 'missing'])).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('No such image: missing'),
+      stderr: expect.stringContaining('No such container or image: missing'),
     });
 
     const removed = tinyctr(['rmi', 'one', 'missing', 'localhost:5000/two:v2']);

@@ -36,7 +36,7 @@ describe('a kill for memory', () => {
     assert.equal(result.code, 137);
     assert.match(told(result), sentence);
     const { stdout } = await tinyctr('ps', '-a');
-    assert.match(stdout, /Exited \(137\), out of memory +hog$/m);
+    assert.match(stdout, /Exited \(137\) .* ago, out of memory +hog$/m);
     assert.equal((await tinyctr('rm', 'hog')).code, 0);
   });
 
@@ -84,8 +84,13 @@ test('refused processes are told', async () => {
 test('the record of a container has refused processes and throttling as well', async () => {
   const busy = 'timeout 3 sh -c "while :; do :; done"';
   for (const [name, script, options, status] of [
-    ['bomb', 'sleep 1 & sleep 1 & sleep 1 & wait', ['--pids-limit', '2'], /Exited \(\d+\), processes refused +bomb$/m],
-    ['slow', `${busy}; true`, ['--cpus', '0.2'], /Exited \(0\), throttled +slow$/m],
+    [
+      'bomb',
+      'sleep 1 & sleep 1 & sleep 1 & wait',
+      ['--pids-limit', '2'],
+      /Exited \(\d+\) .* ago, processes refused +bomb$/m,
+    ],
+    ['slow', `${busy}; true`, ['--cpus', '0.2'], /Exited \(0\) .* ago, throttled +slow$/m],
   ]) {
     const { stderr } = await tinyctr('run', '--name', name, ...options, 'busybox', 'sh', '-c', script);
     assert.match((await tinyctr('ps', '-a')).stdout, status, stderr);
