@@ -80,7 +80,7 @@ function verbOf(args: readonly string[]): string | undefined {
 
 /** `help VERB` as `VERB --help`: each verb's options are in its own file. */
 function withoutHelp(args: readonly string[]): readonly string[] {
-  const at = args.findIndex((word) => word === verbOf(args));
+  const at = args.indexOf(verbOf(args) ?? '');
   const [first, verb] = args.slice(at);
   if (at < 0 || (first !== 'help' && first !== 'h')) return args;
   return [...args.slice(0, at), ...(verb === undefined ? [] : [verb]), '--help'];

@@ -61,13 +61,13 @@ describe('tinyctr cgroup draw', needs({ root: true }), () => {
   });
 
   it.each([
-    [['nobody'], 'no such container: nobody'],
-    [['--path', '/not/there'], 'there is no cgroup /not/there'],
-    [['--path', '/../etc'], 'has a .. in it'],
-    [['web', '--path', '/'], 'not both'],
-  ])('%j is an error', async (words, text) => {
+    [['nobody'], 'no such container: nobody', 1],
+    [['--path', '/not/there'], 'there is no cgroup /not/there', 125],
+    [['--path', '/../etc'], 'has a .. in it', 125],
+    [['web', '--path', '/'], 'not both', 125],
+  ])('%j is an error', async (words, text, status) => {
     const { code, stderr, stdout } = await engine.run('cgroup', 'draw', ...words);
-    expect({ code, stdout }).toEqual({ code: 125, stdout: '' });
+    expect({ code, stdout }).toEqual({ code: status, stdout: '' });
     expect(stderr).toContain(text);
   });
 });

@@ -10,7 +10,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import type { Spec } from '../../src/spec/types.ts';
 import { needs } from '../support/need.ts';
@@ -277,22 +277,24 @@ describe(`${runtime}`, needs({ root: true }), () => {
       'cgroupsPath is honoured below the root of the hierarchy, a relative one below /tinyctr-oci',
       differs(runtime, 'cgroup-default'),
       async () => {
-        onTestFinished(async () => {
+        try {
+          for (const [cgroupsPath, expected] of [
+            [`/tinyctr-test-${process.pid}/deep/one`, `/tinyctr-test-${process.pid}/deep/one`],
+            ['some/where', '/tinyctr-oci/some/where'],
+            [undefined, '/tinyctr-oci/cgroup'],
+          ] as const) {
+            const bundle = oci.bundle(sleep, ({ linux }) => Object.assign(linux!, { cgroupsPath }));
+            await oci.create(bundle, 'cgroup');
+            const { pid } = JSON.parse((await oci.call('state', 'cgroup')).stdout);
+            expect(readFileSync(`/proc/${pid}/cgroup`, 'utf8')).toMatch(new RegExp(`^0::${expected}$`, 'm'));
+            await oci.call('delete', '--force', 'cgroup');
+            expect(existsSync(cgroupRoot() + expected)).toBe(false);
+          }
+        } finally {
+          // The parents stay, by design; they are this test's.
           await runProgram('rmdir', ['-p', `tinyctr-test-${process.pid}/deep`], { cwd: cgroupRoot() });
           for (const cwd of [cgroupRoot(), `${cgroupRoot()}/tinyctr-oci`])
             await runProgram('rmdir', ['some'], { cwd: existsSync(cwd) ? cwd : '/' });
-        });
-        for (const [cgroupsPath, expected] of [
-          [`/tinyctr-test-${process.pid}/deep/one`, `/tinyctr-test-${process.pid}/deep/one`],
-          ['some/where', '/tinyctr-oci/some/where'],
-          [undefined, '/tinyctr-oci/cgroup'],
-        ] as const) {
-          const bundle = oci.bundle(sleep, ({ linux }) => Object.assign(linux!, { cgroupsPath }));
-          await oci.create(bundle, 'cgroup');
-          const { pid } = JSON.parse((await oci.call('state', 'cgroup')).stdout);
-          expect(readFileSync(`/proc/${pid}/cgroup`, 'utf8')).toMatch(new RegExp(`^0::${expected}$`, 'm'));
-          await oci.call('delete', '--force', 'cgroup');
-          expect(existsSync(cgroupRoot() + expected)).toBe(false);
         }
       },
     );
