@@ -190,8 +190,8 @@ static void start_supervisor(void)
 static void forget(struct slot *slot)
 {
 	siginfo_t info;
-	for (int second = 0; second < 2; second++) /* what is still in the pipe; others may hold it open */
-		while (slot->fds[OUT + second] >= 0 && carry(slot, second) > 0)
+	for (int second = 0; second < 2; second++) /* what is still in the pipe, and no more: others may hold it open and go on writing */
+		for (int chunks = 0; chunks < 64 && slot->fds[OUT + second] >= 0 && carry(slot, second) > 0; chunks++)
 			;
 	waitid(P_PIDFD, slot->fds[CHILD], &info, WEXITED | WNOHANG);
 	for (int i = 0; i < KEPT; i++)

@@ -11,11 +11,14 @@ import { serve } from './server.ts';
 
 /** What the keeper gives: the listening socket, the way to it, its news. */
 const [LISTENER, ORDERS, NEWS] = [3, 4, 5] as HostFd[] as [HostFd, HostFd, HostFd];
+/** Whoever started it: what a container finds in /etc is to be readable for its users. */
+const MASK = 0o022;
 /** Nobody asked anything for so long, and nothing is to be done: it ends. */
 const IDLE_MS = Number(process.env.TINYCTR_SUPERVISOR_IDLE_MS ?? 10_000);
 
 /** `root`: where the containers are whose restart policies it looks after from its start on. */
 function main(runRoot: string, root: string): void {
+  process.umask(MASK);
   for (const fd of [LISTENER, ORDERS, NEWS]) syscall('fcntl', [fd, k.F_SETFD, k.FD_CLOEXEC]);
   for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined); // of a terminal that it was born at
   const containers = new Containers(runRoot, (tell) => new Keeper(ORDERS, NEWS, tell));

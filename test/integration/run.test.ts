@@ -303,6 +303,14 @@ describe('afterwards', needs({ root: true }), () => {
     expect(engine.containers()).toEqual([]);
   });
 
+  test('a caller’s umask is not the container’s: its users can read what is theirs', async () => {
+    const words = ['run', '--rm', '-u', 'nobody', 'busybox', 'sh', '-c', 'umask; cat /etc/hostname /etc/hosts'];
+    const script = 'umask 077; exec "$@"';
+    const { code, stdout, stderr } = await runProgram('sh', ['-c', script, 'sh', ...engine.command, ...words]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^0022\n[0-9a-f]{12}\n127\.0\.0\.1/);
+  });
+
   test('a container that could not start leaves nothing, with or without --rm', async () => {
     const before = cgroups();
     const failing = [

@@ -54,6 +54,12 @@ describe('run -d', needs({ root: true }), () => {
     expect(await must('ps', '-a')).toMatch(/Exited \(7\) .* ago +first$/);
   });
 
+  test('its users can read what is theirs', async () => {
+    const id = await detached('umask; cat /etc/hostname', '-u', 'nobody');
+    await wait(id);
+    expect(await must('logs', id)).toBe(`0022\n${id.slice(0, 12)}`);
+  });
+
   test('--rm: nothing is left of it', async () => {
     const id = await must('run', '-d', '--rm', 'busybox', 'true');
     await until('it is gone', () => !engine.containers().includes(id));

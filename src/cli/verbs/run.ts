@@ -237,6 +237,7 @@ export async function requestOf(
 ) {
   const { root, runRoot } = globals;
   requireRoot();
+  process.umask(0o022); // what a container finds is to be readable for its users, whoever calls
   await cleanup(root, runRoot);
   const found = await ensureImage(root, image, { pull, platform }, async (name) => {
     const { fetchImage } = await import('../fetch-image.ts');
