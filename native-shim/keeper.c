@@ -61,7 +61,7 @@ static void drop(int *fd)
 static void open_log(struct slot *slot, int flags)
 {
 	struct stat status;
-	slot->log = openat(slot->fds[LOG_FOLDER], LOG_NAME, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | flags, 0600);
+	slot->log = openat(slot->fds[LOG_FOLDER], LOG_NAME, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
 	slot->size = slot->log >= 0 && fstat(slot->log, &status) == 0 ? (uint64_t)status.st_size : 0;
 }
 

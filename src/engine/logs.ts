@@ -1,5 +1,5 @@
 /** What a container wrote, read back from its log files (json-file), which the keeper writes. Host side. */
-import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 
 export const LOG_NAME = 'container.log';
 const CHUNK = 1 << 20;
@@ -63,7 +63,7 @@ export class LogReader {
   private openNext(): number | undefined {
     const next = this.before.shift() ?? `${this.folder}/${LOG_NAME}`;
     try {
-      return openSync(next, 'r');
+      return openSync(next, constants.O_RDONLY | constants.O_NOFOLLOW);
     } catch (error) {
       if ((error as { code?: string }).code === 'ENOENT') return undefined;
       throw error;

@@ -1,9 +1,18 @@
 /** Containers that live on: run -d and what people do next, the supervisor that comes and goes, and what outlives it. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { needs } from '../support/need.ts';
 import { Pty } from '../support/pty.ts';
-import { cgroups, Engine, mountsBelow, until } from '../support/tinyctr.ts';
+import { cgroups, Engine, mountsBelow, runProgram, until } from '../support/tinyctr.ts';
 
 let engine: Engine;
 const ids: string[] = [];
@@ -273,6 +282,48 @@ describe('logs', needs({ root: true }), () => {
     const id = await detached('echo x', '--log-driver', 'none');
     await wait(id);
     expect(await engine.run('logs', id)).toMatchObject({ code: 125, stderr: expect.stringContaining('keeps no log') });
+  });
+});
+
+describe('who else is on this host', needs({ root: true }), () => {
+  test('SEC-19: the socket is a file of root’s alone; another user is hung up on, were it open to all', async () => {
+    const { pid } = await pids();
+    const path = `${engine.runRoot}/.supervisor.sock`;
+    expect(statSync(path).mode & 0o7777 & ~0o700).toBe(0);
+    expect(statSync(engine.runRoot).mode & 0o7777).toBe(0o700);
+    expect(readFileSync(`/proc/${pid}/net/unix`, 'utf8')).not.toMatch(/@.*supervisor/); // no name that any namespace could reach
+    for (const folder of [engine.folder, engine.runRoot]) chmodSync(folder, 0o755);
+    chmodSync(path, 0o777);
+    try {
+      const heard =
+        '.on("data", (hello) => { console.log(hello.length); process.exit() }).on("close", () => console.log(0))';
+      const talk = [
+        '-e',
+        `process.chdir(${JSON.stringify(engine.runRoot)}); require("net").connect(".supervisor.sock")${heard}`,
+      ];
+      const asOther = ['--reuid', '65534', '--clear-groups', process.execPath, ...talk];
+      expect(await runProgram('setpriv', asOther)).toMatchObject({ code: 0, stdout: '0\n' });
+      expect(Number((await runProgram(process.execPath, talk)).stdout)).toBeGreaterThan(10);
+    } finally {
+      chmodSync(path, 0o700);
+      for (const folder of [engine.folder, engine.runRoot]) chmodSync(folder, 0o700);
+    }
+  });
+
+  test('SEC-17: a log that is a link is neither written to nor read', async () => {
+    const secret = `${engine.folder}/secret`;
+    writeFileSync(secret, '{"log":"secret\\n","stream":"stdout","time":"2026-01-01T00:00:00.000000000Z"}\n');
+    const before = readFileSync(secret, 'utf8');
+    const id = await must('create', 'busybox', 'echo', 'hello');
+    ids.push(id);
+    const log = `${engine.root}/containers/${id}/container.log`;
+    rmSync(log);
+    symlinkSync(secret, log);
+    await must('start', id);
+    await wait(id);
+    expect(readFileSync(secret, 'utf8')).toBe(before);
+    const { code, stdout } = await engine.run('logs', id);
+    expect({ failed: code !== 0, stdout }).toEqual({ failed: true, stdout: '' });
   });
 });
 
