@@ -1,8 +1,9 @@
 /** `tinyctr run -d` and `create`: a container that the supervisor runs. */
 
+import type { StoreRequest } from '../engine/asked.ts';
 import { removeContainer } from '../engine/containers.ts';
 import { lifeOptions } from '../engine/life-options.ts';
-import { createStored, type StoreRequest } from '../engine/stored.ts';
+import { createStored } from '../engine/stored.ts';
 import { ask } from '../supervisor/client.ts';
 
 /** Neither looks at who calls: a container that nobody attends has a terminal only if that was said. */

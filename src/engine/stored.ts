@@ -11,27 +11,16 @@ import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import { findImage, layersFolder } from '../image/store.ts';
 import { type RunState, StateFolder } from '../lifecycle/state.ts';
+import { askedRun, type StoreRequest, withIdMaps } from './asked.ts';
 import { bootId, type ContainerRecord, readRecord, removeContainer, writeRecord } from './containers.ts';
 import { exitCode } from './foreground.ts';
 import { factsOf, readHits } from './hits.ts';
 import { LOG_NAME } from './logs.ts';
-import {
-  askedRun,
-  checkCidfile,
-  explainer,
-  makePlan,
-  mapLayers,
-  type RunRequest,
-  recordOf,
-  register,
-  storedOf,
-  withIdMaps,
-  writeEtcFiles,
-} from './run.ts';
+import { makePlan, mapLayers } from './plan.ts';
+import { checkCidfile, recordOf, register, storedOf, writeEtcFiles } from './register.ts';
+import { explainer } from './run.ts';
 import { type LifeOptions, readStored, type StoredContainer, writeStored } from './stored-file.ts';
 import { pipe } from './wait.ts';
-
-export type StoreRequest = Omit<RunRequest, 'observer' | 'tell' | 'before'>;
 
 /** Makes a container that nobody runs yet. Returns its id. Throws what `run` would; then nothing of it is left. */
 export async function createStored(request: StoreRequest, life: LifeOptions): Promise<string> {

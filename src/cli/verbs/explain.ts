@@ -1,7 +1,7 @@
 /** tinyctr explain [--format text|json|markdown] run [options] IMAGE [command…] */
 import { type Command, Option } from 'commander';
 import { ContainerError } from '../../core/kernel/error.ts';
-import { planRun } from '../../engine/run.ts';
+import { planRun } from '../../engine/plan.ts';
 import { findImage, layersFolder } from '../../image/store.ts';
 import { explainPlan } from '../../workshop/explain.ts';
 import { type Format, formatExplanation, formats } from '../../workshop/explain-format.ts';

@@ -1,0 +1,80 @@
+/** A container's place on disk: its record, what it is made of, its files of /etc. Host side. */
+import { chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { ContainerError } from '../core/kernel/error.ts';
+import type { IdMaps, Plan } from '../core/plan/plan.ts';
+import { hostId } from '../core/plan/user-namespace.ts';
+import { imageFile } from '../image/layout.ts';
+import { withStoreLock } from '../image/lock.ts';
+import { type AskedRun, IdsTaken, type StoreRequest } from './asked.ts';
+import { bootId, type ContainerRecord, createContainer } from './containers.ts';
+import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';
+import type { RunOptions } from './options.ts';
+import type { ContainerSpec } from './spec.ts';
+import type { LifeOptions, StoredContainer } from './stored-file.ts';
+
+export function checkCidfile({ cidfile }: RunOptions): void {
+  if (cidfile !== undefined && existsSync(cidfile))
+    throw new ContainerError(`${cidfile} exists already`, {
+      hint: 'a cidfile is never overwritten: remove it, or give another --cidfile',
+    });
+}
+
+export function recordOf(
+  { options, image, imageName }: Pick<StoreRequest, 'options' | 'image' | 'imageName'>,
+  { id, wanted }: AskedRun,
+  args: readonly string[],
+  idMaps: IdMaps | undefined,
+): ContainerRecord {
+  return {
+    id,
+    name: options.name,
+    image: image.id,
+    imageName,
+    command: args,
+    labels: wanted.labels,
+    created: new Date().toISOString(),
+    stopSignal: wanted.stopSignal,
+    ...(idMaps ? { idMaps } : {}),
+    boot: bootId(),
+    ...(options.rm ? { remove: true as const } : {}),
+  };
+}
+
+export function storedOf(options: RunOptions, asked: AskedRun, plan: Plan, life: LifeOptions): StoredContainer {
+  const { wanted, tty, interactive } = asked;
+  const { addHost, dns, rm = false } = options;
+  return { wanted, tty, interactive, etc: { addHost, dns }, rm, limits: plan.cgroup.files, ...life };
+}
+
+/** Makes the container's folder: from here on rmi refuses, a container uses the image. @throws IdsTaken, ContainerError */
+export async function register(root: string, record: ContainerRecord): Promise<void> {
+  const areTaken = record.idMaps && (await import('./id-ranges.ts')).areTaken;
+  withStoreLock(root, () => {
+    if (areTaken?.(root, record.idMaps!)) throw new IdsTaken();
+    if (!existsSync(imageFile(root, record.image)))
+      throw new ContainerError(`the image ${record.imageName} was removed just now`);
+    createContainer(root, record);
+  });
+}
+
+function readHostFile(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'utf8') : '';
+}
+
+export function writeEtcFiles(
+  folder: string,
+  options: Pick<RunOptions, 'addHost' | 'dns'>,
+  wanted: ContainerSpec,
+  idMaps: IdMaps | undefined,
+): void {
+  const hostNetwork = wanted.hostNamespaces.network;
+  writeFileSync(`${folder}/hosts`, hostsFile(options.addHost, hostNetwork ? readHostFile('/etc/hosts') : undefined), {
+    mode: 0o644,
+  });
+  writeFileSync(`${folder}/hostname`, hostnameFile(wanted.hostname), { mode: 0o644 });
+  const dns = resolvConf({ hostFile: readHostFile('/etc/resolv.conf'), dns: options.dns, hostNetwork });
+  writeFileSync(`${folder}/resolv.conf`, dns, { mode: 0o644 });
+  if (idMaps)
+    for (const name of ['hosts', 'hostname', 'resolv.conf'])
+      chownSync(`${folder}/${name}`, hostId(idMaps.uid, 0)!, hostId(idMaps.gid, 0)!);
+}
