@@ -1,4 +1,10 @@
-// A vitest reporter for scripts/test.mjs: at the end, every skipped test with its reason and one line of counts.
+// A vitest reporter for scripts/test.mjs: at the end, every skipped test with its reason and one line of counts. Where
+// TINYCTR_TEST_RESULT names a file, scripts/test.mjs prints the counts, and what it needs to know goes into that file.
+import { writeFileSync } from 'node:fs';
+
+/** The line that .ci/run adds up. */
+export const countsLine = ({ passed, failed, skipped }) =>
+  `vitest: ${passed} passed, ${failed} failed, ${skipped} skipped`;
 
 /** List it after the default reporter: its lines then come after vitest's own summary. */
 export default class SkipsAndCounts {
@@ -7,21 +13,27 @@ export default class SkipsAndCounts {
   }
 
   onTestRunEnd(modules, unhandledErrors) {
-    const counts = { passed: 0, failed: unhandledErrors.length, skipped: 0 };
+    const counts = { passed: 0, skipped: 0 };
     const skipped = [];
+    /** File and name of what failed. A file or suite that failed outside its tests (an import, a hook) is one failure. */
+    const failures = unhandledErrors.map((error) => ({ file: undefined, name: String(error.message) }));
     for (const module of modules) {
-      // A file or suite that failed outside its tests (an import, a hook) counts as one failure.
-      if (module.errors().length > 0) counts.failed += 1;
-      for (const suite of module.children.allSuites()) if (suite.errors().length > 0) counts.failed += 1;
+      const file = module.relativeModuleId;
+      const fail = (name) => failures.push({ file, name });
+      if (module.errors().length > 0) fail('(the file)');
+      for (const suite of module.children.allSuites()) if (suite.errors().length > 0) fail(suite.fullName);
       for (const test of module.children.allTests()) {
         const result = test.result();
-        counts[result.state === 'passed' || result.state === 'failed' ? result.state : 'skipped'] += 1;
+        if (result.state === 'failed') fail(test.fullName);
+        else counts[result.state === 'passed' ? 'passed' : 'skipped'] += 1;
         const reason = result.state === 'skipped' ? this.reasonOf(test, result) : undefined;
-        if (reason !== undefined) skipped.push(`skipped: ${module.relativeModuleId} > ${test.fullName}: ${reason}`);
+        if (reason !== undefined) skipped.push(`skipped: ${file} > ${test.fullName}: ${reason}`);
       }
     }
     for (const line of skipped) console.log(line);
-    console.log(`vitest: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
+    const result = process.env.TINYCTR_TEST_RESULT;
+    if (result) writeFileSync(result, JSON.stringify({ ...counts, failures }));
+    else console.log(countsLine({ ...counts, failed: failures.length }));
   }
 
   /** Undefined for a test that -t left out: nobody wants the list of those. */
