@@ -1,5 +1,5 @@
 /** `tinyctr run`, from options to exit status: what is asked for, plan, launch, supervise, clean up. Host side. */
-import { rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync, writeSync } from 'node:fs';
 import { launch, type RunningContainer } from '../core/container/launch.ts';
 import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { ContainerError } from '../core/kernel/error.ts';
@@ -69,7 +69,7 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     states.remove();
     throw error;
   }
-  let cidfileWritten = false;
+  let [cidfileWritten, gone] = [false, true];
   try {
     writeStored(root, id, storedOf(options, asked, plan, life));
     writeEtcFiles(stateFolder, options, wanted, idMaps);
@@ -80,7 +80,8 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     await request.before?.();
     const born = (pid: number) => states.write({ ...state, pid });
     const watched = request.watch && { watch: request.watch, id, folder: stateFolder };
-    const { status, hits } = await runForeground(plan, interactive, request.observer, born, watched);
+    const { status, hits, cgroupGone } = await runForeground(plan, interactive, request.observer, born, watched);
+    gone = cgroupGone;
     const limitsHit = hits.length > 0 ? { limitsHit: factsOf(hits) } : {};
     if (options.rm) removeContainer(root, id);
     else writeRecord(root, { ...record, ended: { at: new Date().toISOString(), exitCode: status, ...limitsHit } });
@@ -91,7 +92,8 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     if (cidfileWritten) rmSync(options.cidfile!, { force: true });
     throw error;
   } finally {
-    states.remove();
+    if (gone) states.remove();
+    else states.release(); // an orphan's from now on: the next command tries again
   }
 }
 
@@ -107,7 +109,7 @@ async function runForeground(
   observer: Observer | undefined,
   born: (pid: number) => void,
   watched?: { watch: Watch; id: string; folder: string },
-): Promise<{ status: number; hits: readonly Hit[] }> {
+): Promise<{ status: number; hits: readonly Hit[]; cgroupGone: boolean }> {
   const stdio = openStdio(plan.terminal === undefined && interactive);
   const supervise = superviseForeground();
   let container: RunningContainer;
@@ -140,6 +142,20 @@ async function runForeground(
   await detach?.();
   await stdio.drained();
   const hits = readHits(container.cgroup, plan.cgroup.files, status, observer !== undefined);
-  removeCgroup(container.cgroup);
-  return { status, hits };
+  return { status, hits, cgroupGone: endCgroup(container.cgroup) };
+}
+
+/** False, with a warning, if somebody keeps it: the command has its exit status all the same. */
+function endCgroup(cgroup: string): boolean {
+  try {
+    removeCgroup(cgroup);
+    return true;
+  } catch (error) {
+    const { code } = error as { code?: string };
+    writeSync(
+      2,
+      `tinyctr: warning: ${cgroup} can't be removed (${code}): the next command, or tinyctr cleanup, tries again\n`,
+    );
+    return false;
+  }
 }

@@ -1,10 +1,11 @@
 /** tinyctr killed with -9, containers by the dozen: nothing may be left on the machine. */
 import { execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { cgroupRoot } from '../../src/core/host/cgroup.ts';
 import { needs } from '../support/need.ts';
 import { Pty } from '../support/pty.ts';
-import { cgroups, Engine, mountsBelow, processesWith, readIfThere, until } from '../support/tinyctr.ts';
+import { cgroups, Engine, mountsBelow, processesWith, readIfThere, runProgram, until } from '../support/tinyctr.ts';
 
 let engine: Engine;
 /** An entry of the environment that marks the processes of this file's containers. */
@@ -154,6 +155,37 @@ describe('tinyctr killed with -9 at any moment', needs({ root: true }), () => {
     for (const result of await Promise.all(commands)) expect(result).toMatchObject({ code: 0, stderr: '' });
     await Promise.all(killed);
     await expectProcessesGone();
+    await expectNothingLeft();
+  });
+});
+
+describe('a cgroup that can’t be removed', needs({ root: true }), () => {
+  // What is mounted on it in the runtime's own mount namespace keeps it.
+  const script = `
+    mkfifo "$DIR/input"
+    "$@" run --rm -i --cidfile "$DIR/id" busybox sh -c 'read line; exit 5' < "$DIR/input" &
+    exec 3> "$DIR/input"
+    until [ -s "$DIR/id" ] && C=$CGROUPS/tinyctr/$(cat "$DIR/id") && grep -q . "$C/cgroup.procs"; do sleep 0.05; done
+    mount --bind "$C" "$C"
+    echo >&3
+    wait $!
+    echo "$? $C"
+    umount "$C"`;
+
+  test('is told, the exit status stays the command’s, and the next command removes it', async () => {
+    const { stdout, stderr } = await runProgram(
+      'unshare',
+      ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', ...engine.command],
+      { env: { DIR: engine.folder, CGROUPS: cgroupRoot() } },
+    );
+    const [status, cgroup] = stdout.trim().split(' ') as [string, string];
+    expect(status).toBe('5');
+    expect(stderr).toContain(`warning: ${cgroup} can't be removed (EBUSY)`);
+    expect(existsSync(cgroup)).toBe(true);
+    expect(await engine.run('ps')).toMatchObject({ code: 0, stderr: '' });
+    expect(existsSync(cgroup)).toBe(false);
+    rmSync(`${engine.folder}/input`);
+    rmSync(`${engine.folder}/id`);
     await expectNothingLeft();
   });
 });
