@@ -1,5 +1,6 @@
 /** The command line of tinyctr: global options, and one file per verb, loaded only when it is asked for. */
 import { Command, CommanderError, Option } from 'commander';
+import { endOnClosedPipe, isClosedPipe, PIPE_CLOSED } from './closed-pipe.ts';
 import { printError } from './errors.ts';
 import type { Globals } from './globals.ts';
 
@@ -106,10 +107,12 @@ async function main(args: string[]): Promise<void> {
     await program.parseAsync(module?.prepare?.(args, program) ?? args, { from: 'user' });
   } catch (error) {
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 125;
+    else if (isClosedPipe(error)) process.exitCode = PIPE_CLOSED;
     else process.exitCode = await printError(error, globals());
   }
   // Node would take itself apart for 2 ms more. What is still to be written, or waited for, it finishes as ever.
   if (process.getActiveResourcesInfo().length === 0) process.exit();
 }
 
+endOnClosedPipe();
 void main(process.argv.slice(2));

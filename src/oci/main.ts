@@ -1,6 +1,7 @@
 /** The command line of tinyctr-oci, runc's: global options, and one file per verb, loaded only when it is asked for. */
 import { resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
+import { endOnClosedPipe, isClosedPipe, PIPE_CLOSED } from '../cli/closed-pipe.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { UsageError } from '../engine/usage-error.ts';
 import { type Globals, specVersion, version } from './globals.ts';
@@ -127,11 +128,13 @@ async function main(given: string[]): Promise<void> {
     await program.parseAsync(traceAlone(args, program), { from: 'user' });
   } catch (error) {
     process.exitCode ||= 1;
-    if (!(error instanceof CommanderError)) printError(error, globals());
+    if (isClosedPipe(error)) process.exitCode = PIPE_CLOSED;
+    else if (!(error instanceof CommanderError)) printError(error, globals());
     else if (error.exitCode === 0) process.exitCode = 0;
     else if (error.code !== 'commander.help')
       printError(new UsageError(error.message.replace(/^error: /, '')), globals());
   }
 }
 
+endOnClosedPipe();
 void main(process.argv.slice(2));

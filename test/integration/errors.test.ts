@@ -419,6 +419,15 @@ describe('errors', needs({ root: true, command: ['unshare', 'setpriv'] }), () =>
     });
   });
 
+  test.each([
+    ['tinyctr', () => [...engine.command, 'explain', '--format', 'json', 'run', 'busybox', 'true']],
+    ['tinyctr-oci', () => [`${checkout}/bin/tinyctr-oci`, 'features']],
+  ] as const)('%s ends without a word when nobody reads what it prints', async (_, command) => {
+    const script = 'exec 3>&2; "$@" 2>&3 | true; echo $PIPESTATUS'; // the first one's
+    const { stdout, stderr } = await runProgram('bash', ['-c', script, 'bash', ...command()]);
+    expect({ stdout, stderr }).toEqual({ stdout: '141\n', stderr: '' });
+  });
+
   test('E15: without CAP_SYS_RESOURCE the present hard limit is told', async () => {
     const drop = 'ulimit -n 1000; exec setpriv --bounding-set -sys_resource';
     const result = await inPrivateMounts(drop, 'run', '--rm', '--ulimit', 'nofile=2000', 'busybox', 'true');
