@@ -1,14 +1,20 @@
 /** What is known of a container, with docker's names: for ps, inspect and events. What is true in the kernel comes first. Host side. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { humanAge } from '../image/present.ts';
 import { readStates } from '../lifecycle/state.ts';
-import { type ContainerRecord, isLost } from './containers.ts';
+import { bootId, type ContainerRecord, isLost } from './containers.ts';
 import { signalName } from './identity.ts';
 import { LOG_NAME } from './logs.ts';
 import { readStored, type StoredContainer } from './stored-file.ts';
 
+/** In the run root, as native-shim/keeper.h has it. */
+export const KEEPER_LOCK = '.supervisor.lock';
+
 export type Status = 'created' | 'running' | 'paused' | 'restarting' | 'exited';
+
+/** Not to be removed as it is; listed without --all. */
+export const isUp = (status: Status): boolean => ['running', 'paused', 'restarting'].includes(status);
 
 export interface Facts {
   record: ContainerRecord;
@@ -25,13 +31,21 @@ export function factsOf(runRoot: string, records: readonly ContainerRecord[]): F
   return records.map((record) => {
     const state = states.get(record.id);
     const cgroup = state && cgroupRoot() + state.cgroup;
-    return { record, status: statusOf(record, cgroup), pid: state?.pid ?? 0, cgroup };
+    return { record, status: statusOf(runRoot, record, cgroup), pid: state?.pid ?? 0, cgroup };
   });
 }
 
-function statusOf(record: ContainerRecord, cgroup: string | undefined): Status {
+function statusOf(runRoot: string, record: ContainerRecord, cgroup: string | undefined): Status {
   if (cgroup !== undefined) return isFrozen(cgroup) ? 'paused' : 'running';
+  if (record.dueMs !== undefined && record.boot === bootId() && isKept(runRoot)) return 'restarting';
   return record.ended || record.started || isLost(record) ? 'exited' : 'created';
+}
+
+/** Somebody is there who will start what is to be started: the keeper holds its lock. proc_locks(5): asking for the lock itself could keep a keeper from beginning. */
+function isKept(runRoot: string): boolean {
+  const ino = statSync(`${runRoot}/${KEEPER_LOCK}`, { throwIfNoEntry: false })?.ino;
+  const locks = readFileSync('/proc/locks', 'latin1');
+  return ino !== undefined && new RegExp(`FLOCK +ADVISORY +WRITE \\d+ [0-9a-f]+:[0-9a-f]+:${ino} `).test(locks);
 }
 
 function isFrozen(cgroup: string): boolean {
@@ -54,6 +68,7 @@ export function statusText({ record, status }: Facts, now: number): string {
   if (status === 'paused') return `${up} (Paused)`;
   if (isLost(record)) return 'Lost: the machine was started anew (tinyctr cleanup)';
   if (!ended) return 'Created';
+  if (status === 'restarting') return `Restarting (${ended.exitCode}) ${humanAge(ended.at, now)}`;
   const hit = Object.keys(ended.limitsHit ?? {}) as (keyof typeof hitWords)[];
   return [`Exited (${ended.exitCode}) ${humanAge(ended.at, now)}`, ...hit.map((limit) => hitWords[limit])].join(', ');
 }
@@ -73,7 +88,7 @@ export function inspectContainer(root: string, runRoot: string, facts: Facts): R
     Args: record.command.slice(1),
     State: {
       Status: status,
-      Running: status === 'running' || status === 'paused',
+      Running: isUp(status), // also while it waits for its next start, as with docker
       Paused: status === 'paused',
       Restarting: status === 'restarting',
       OOMKilled: ended?.limitsHit?.memory !== undefined,

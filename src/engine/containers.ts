@@ -33,8 +33,12 @@ export interface ContainerRecord {
   created: string;
   /** ISO 8601, of the last start. */
   started?: string;
-  /** How often its restart policy has brought it back since somebody started it. */
+  /** How often its restart policy has brought it back since somebody started it; the start that it waits for is counted. */
   restarts?: number;
+  /** Milliseconds between its end and the last start by its policy, or the one to come. */
+  pauseMs?: number;
+  /** It waits for its policy's next start, which is due then: milliseconds of CLOCK_MONOTONIC, in the boot that is named below. */
+  dueMs?: number;
   /** Somebody stopped it: its restart policy does not bring it back. */
   stopped?: true;
   stopSignal: number | undefined;
@@ -118,6 +122,8 @@ function damaged(id: string): ContainerRecord {
   return { id, image: '', imageName: '(damaged record)', created: new Date(0).toISOString(), ...nothing };
 }
 
+export const isDamaged = ({ image }: ContainerRecord): boolean => image === '';
+
 /** Record, writable layer and name are gone afterwards, also those of a container that was only half made. */
 export function removeContainer(root: string, id: string): void {
   dropName(root, id, readRecord(root, id)); // first: a name without a folder is anybody's
@@ -136,7 +142,7 @@ export function endRecord(root: string, id: string, remove: boolean): void {
 /** Without a record, or with a damaged one, it may have had a name all the same: then all names are looked at. */
 function dropName(root: string, id: string, record: ContainerRecord | undefined): void {
   const folder = `${root}/containers/.names`;
-  const known = record !== undefined && record.image !== '';
+  const known = record !== undefined && !isDamaged(record);
   const names = known ? [record.name] : existsSync(folder) ? readdirSync(folder) : [];
   for (const name of names) if (name && ownerOf(root, name) === id) rmSync(nameLink(root, name), { force: true });
 }

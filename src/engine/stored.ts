@@ -59,14 +59,14 @@ export interface Started {
 }
 
 /**
- * Starts it as a child of this process's parent, for the `restarts`th time by its policy. `born` hears the pid of every process that was to become the container's.
- * Throws what kept it from running; then it is as it was before.
+ * Starts it as a child of this process's parent. `again`: its restart policy asks for it, nobody else. `born` hears the pid of every process that was to become the container's.
+ * Throws what kept it from running; then it is as it was before, but waits for no next start.
  */
 export async function startStored(
   root: string,
   runRoot: string,
   id: string,
-  restarts: number,
+  again: boolean,
   born: (pid: number) => void,
 ): Promise<Started> {
   const record = readRecord(root, id);
@@ -79,8 +79,10 @@ export async function startStored(
   const plan = makePlan(source, { id, ...stored }, `${root}/seccomp`, layers);
   const state = { id, pid: 0, cgroup: plan.cgroup.path, root, remove: stored.rm };
   const states = StateFolder.create(runRoot, state);
-  const { ended: _, stopped: __, ...young } = record;
-  writeRecord(root, { ...young, started: new Date().toISOString(), restarts, boot: bootId() });
+  const { dueMs: _, ...before } = record;
+  const { ended: __, stopped: ___, restarts = 0, pauseMs, ...young } = before;
+  const policy = again && pauseMs !== undefined ? { restarts, pauseMs } : { restarts: 0 };
+  writeRecord(root, { ...young, started: new Date().toISOString(), boot: bootId(), ...policy });
   const given = standardStreams(stored);
   try {
     writeEtcFiles(states.path, stored.etc, stored.wanted, record.idMaps);
@@ -99,7 +101,7 @@ export async function startStored(
     return { pid, child, lock: states.descriptor, logFolder, ...ours };
   } catch (error) {
     given.discard();
-    writeRecord(root, record);
+    writeRecord(root, before);
     states.remove();
     throw error;
   } finally {
@@ -127,12 +129,16 @@ function standardStreams({ tty, interactive }: StoredContainer) {
   };
 }
 
-/** Writes down how it ended, once: told a second time, it stays. Its processes are gone afterwards, and its cgroup. */
-export async function endStored(
+/** What becomes of it after its end: with `dueMs`, it comes back. */
+export type AfterEnd = Pick<ContainerRecord, 'restarts' | 'pauseMs' | 'dueMs'>;
+
+/** Writes down how it ended and what comes `next`, once: told a second time, it stays. Its processes are gone afterwards, and its cgroup. */
+export function endStored(
   root: string,
   state: RunState,
   status: ExitStatus,
-): Promise<ContainerRecord | undefined> {
+  next: (record: ContainerRecord, exitCode: number) => AfterEnd,
+): ContainerRecord | undefined {
   const cgroup = `${cgroupRoot()}${state.cgroup}`;
   killCgroup(cgroup); // in a pid namespace that is not its own, others may have outlived it
   const record = readRecord(root, state.id);
@@ -141,10 +147,20 @@ export async function endStored(
     removeCgroup(cgroup);
     return record;
   }
-  const hits = readHits(cgroup, readStored(root, state.id).limits, code);
+  const hits = readHits(cgroup, limitsOf(root, state.id), code);
   removeCgroup(cgroup);
   const limitsHit = hits.length > 0 ? { limitsHit: factsOf(hits) } : {};
-  const ended = { ...record, ended: { at: new Date().toISOString(), exitCode: code, ...limitsHit } };
+  const end = { at: new Date().toISOString(), exitCode: code, ...limitsHit };
+  const ended = { ...record, ended: end, ...next(record, code) };
   writeRecord(root, ended);
   return ended;
+}
+
+/** None where that can't be read any more: its end is written down all the same. */
+function limitsOf(root: string, id: string): StoredContainer['limits'] {
+  try {
+    return readStored(root, id).limits;
+  } catch {
+    return [];
+  }
 }

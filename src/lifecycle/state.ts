@@ -122,13 +122,16 @@ export function listStates(runRoot: string): string[] {
 
 /** What stands in the states; one that can't be read just now (it ends, or is damaged) is left out. */
 export function readStates(runRoot: string): RunState[] {
-  return listStates(runRoot).flatMap((id) => {
-    try {
-      return [JSON.parse(readFileSync(`${runRoot}/${id}/state.json`, 'utf8')) as RunState];
-    } catch {
-      return [];
-    }
-  });
+  return listStates(runRoot).flatMap((id) => readRunState(runRoot, id) ?? []);
+}
+
+/** Undefined where it is not there, or can't be read. */
+export function readRunState(runRoot: string, id: string): RunState | undefined {
+  try {
+    return JSON.parse(readFileSync(`${runRoot}/${id}/state.json`, 'utf8')) as RunState;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Folders of a process that died while it made or removed them. */

@@ -69,13 +69,13 @@ interface Connected {
 }
 
 async function connected(root: string, runRoot: string): Promise<Connected> {
-  const until = Date.now() + PATIENCE_MS;
+  const until = performance.now() + PATIENCE_MS;
   for (let started = false; ; await setTimeout(10)) {
     const found = await connect(runRoot);
     if (found) return checked(found);
     if (!started) startKeeper(root, runRoot);
     started = true;
-    if (Date.now() > until)
+    if (performance.now() > until)
       throw new ContainerError('the supervisor does not start', { hint: `what it last said: ${lastWords(runRoot)}` });
   }
 }

@@ -1,186 +1,171 @@
 /**
  * The detached containers of one run root: started, stopped, waited for, and started again as their policies say. What is true
- * stands on disk and in the kernel; here is only what is under way. One change of a container at a time.
+ * stands on disk and in the kernel; here is only what is under way.
  */
-import { closeSync } from 'node:fs';
+import { closeSync, existsSync } from 'node:fs';
+import { cgroupRoot } from '../core/host/cgroup.ts';
 import type { ExitStatus } from '../core/host/child.ts';
 import { sendSignal } from '../core/host/child.ts';
+import { setFrozen } from '../core/host/freeze.ts';
 import { syscall } from '../core/host/syscall.ts';
 import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import {
+  bootId,
   type ContainerRecord,
+  isDamaged,
   listContainers,
   readRecord,
   removeContainer,
   writeRecord,
 } from '../engine/containers.ts';
 import { exitCode } from '../engine/foreground.ts';
-import { endStored, startStored } from '../engine/stored.ts';
+import { type AfterEnd, endStored, startStored } from '../engine/stored.ts';
 import { type RestartPolicy, readStored } from '../engine/stored-file.ts';
-import { listStates, readStates, StateFolder } from '../lifecycle/state.ts';
+import { listStates, readRunState, StateFolder } from '../lifecycle/state.ts';
 import type { Keeper, News } from './keeper.ts';
+import { ageMs, comesBack, comesBackAtBoot, LOST, monotonicMs, msUntil, nextPause } from './restart.ts';
+import { type Running, RunningContainers } from './running.ts';
+import { Turns } from './turns.ts';
 
-/** Doubled with every start that did not last; a container that ran for LASTING_MS begins with it again. As docker's. */
-const FIRST_DELAY_MS = 100;
-const LONGEST_DELAY_MS = 60_000;
-const LASTING_MS = 10_000;
-/** How often it is looked whether one in the foreground has ended, while somebody waits for it. */
-const LOOK_MS = 50;
+/** What could not be written down (a full disk) is tried again after so long. */
+const AGAIN_MS = 1000;
 
-interface Running {
-  id: string;
-  root: string;
-  startedMs: number;
-  input: number | undefined;
-  /** Resolves with its exit status once that is written down. */
-  ended: Promise<number>;
-  end: (exitCode: number) => void;
-}
-
-type Found = Pick<Running, 'ended' | 'input'> & { pid: number };
-
-interface Life {
-  /** Of the next start that nobody asked for. */
-  delayMs: number;
-  restarts: number;
-  timer: NodeJS.Timeout | undefined;
-  /** Somebody said stop: its policy does not bring it back. */
-  stopped: boolean;
+/** A container between its end and its next start. */
+interface Pause {
+  timer: NodeJS.Timeout;
+  /** Resolves when it is over: it was started, or is not to be any more. */
+  over: Promise<void>;
+  end: () => void;
 }
 
 export class Containers {
   private readonly keeper: Keeper;
   private readonly runRoot: string;
-  /** By pid of the first process, all that the keeper has. */
-  private readonly running = new Map<number, Running>();
-  private readonly lives = new Map<string, Life>();
-  private readonly queues = new Map<string, Promise<unknown>>();
+  private readonly running: RunningContainers;
+  private readonly turns = new Turns();
+  private readonly pauses = new Map<string, Pause>();
+  /** Their ends are not written down yet: the disk is full. */
+  private readonly late = new Set<Running>();
+  /** To be started because the machine was started anew, in this order. */
+  private readonly booting = new Set<string>();
 
-  constructor(runRoot: string, keeper: (tell: (news: News) => void) => Keeper) {
+  constructor(root: string, runRoot: string, keeper: (tell: (news: News) => void) => Keeper) {
     this.runRoot = runRoot;
+    this.running = new RunningContainers(runRoot, root);
     this.keeper = keeper((news) => this.hear(news));
   }
 
   /** Nothing is under way, and nothing will happen by itself. */
   get isIdle(): boolean {
-    return this.queues.size === 0 && [...this.lives.values()].every(({ timer }) => timer === undefined);
-  }
-
-  /** One after the other, for each container. */
-  private async inTurn<T>(id: string, act: () => Promise<T>): Promise<T> {
-    const before = this.queues.get(id) ?? Promise.resolve();
-    const mine = before.then(act, act);
-    const settled = mine.catch(() => undefined);
-    this.queues.set(id, settled);
-    void settled.then(() => this.queues.get(id) === settled && this.queues.delete(id));
-    return await mine;
+    return this.turns.isIdle && this.pauses.size + this.booting.size + this.late.size === 0;
   }
 
   async start(root: string, id: string): Promise<void> {
-    await this.inTurn(id, async () => {
-      const life = this.lifeOf(id);
-      clearTimeout(life.timer);
-      life.timer = undefined;
-      if (this.find(id)) return; // as with docker, it is no error that it runs
-      Object.assign(life, { stopped: false, restarts: 0 });
-      await this.startNow(root, id);
+    await this.turns.take(id, async () => {
+      if (this.running.byName(id)) return; // as with docker, it is no error that it runs
+      await this.startNow(root, id, false);
     });
   }
 
-  private async startNow(root: string, id: string): Promise<void> {
+  /** `again`: nobody asked for it, its policy did. */
+  private async startNow(root: string, id: string, again: boolean): Promise<void> {
     const unborn = new Set<number>();
     try {
-      const started = await startStored(root, this.runRoot, id, this.lifeOf(id).restarts, (pid) => unborn.add(pid));
-      const { pid, ...kept } = started;
+      const { pid, ...kept } = await startStored(root, this.runRoot, id, again, (born) => unborn.add(born));
       unborn.delete(pid);
-      this.add(pid, id, root, undefined);
+      this.running.add(pid, id, root);
       this.keeper.keep(pid, kept, readStored(root, id).log);
       for (const fd of new Set(Object.values(kept))) if (fd !== undefined) closeSync(fd);
+    } catch (error) {
+      this.noNextStart(root, id, {});
+      throw error;
     } finally {
       for (const pid of unborn) this.keeper.forget(pid); // what failed, or gave way to its child
+      this.endPause(id);
     }
-  }
-
-  private add(pid: number, id: string, root: string, input: number | undefined): Running {
-    let end: Running['end'] = () => {};
-    const ended = new Promise<number>((resolve) => {
-      end = resolve;
-    });
-    const one: Running = { id, root, startedMs: Date.now(), input, ended, end };
-    this.running.set(pid, one);
-    return one;
   }
 
   /** What the keeper tells: of all it has at first, then of each end. */
   private hear({ pid, ended, input }: News): void {
-    const known = this.running.get(pid) ?? this.recognize(pid);
-    if (known === undefined) this.keeper.forget(pid);
-    else known.input = input;
-    if (known && ended) void this.inTurn(known.id, () => this.bury(pid, known, ended)).catch(fail);
+    const one = this.running.get(pid);
+    if (one === undefined) this.keeper.forget(pid);
+    else one.input = input;
+    if (one && ended) this.endOf(one, ended);
   }
 
-  /** One that an earlier supervisor started. */
-  private recognize(pid: number): Running | undefined {
-    const state = readStates(this.runRoot).find((each) => each.pid === pid);
-    if (state === undefined) return undefined;
-    this.lifeOf(state.id).restarts = readRecord(state.root, state.id)?.restarts ?? 0;
-    return this.add(pid, state.id, state.root, undefined);
+  private endOf(one: Running, status: ExitStatus): void {
+    const again = (error: unknown) => {
+      if (!this.late.has(one)) fail(error);
+      this.late.add(one);
+      setTimeout(() => this.endOf(one, status), AGAIN_MS);
+    };
+    this.turns.take(one.id, () => this.bury(one, status)).then(() => this.late.delete(one), again);
   }
 
-  private async bury(pid: number, one: Running, status: ExitStatus): Promise<void> {
-    const { id, root } = one;
-    const state = readStates(this.runRoot).find((each) => each.id === id);
-    const record = state && (await endStored(root, state, status));
-    const again = record && this.policyOf(root, id, exitCode(status));
+  /** Told of an end a second time, after a kill in between, it comes out the same. */
+  private async bury(one: Running, status: ExitStatus): Promise<void> {
+    const { id, root, pid } = one;
+    const state = readRunState(this.runRoot, id) ?? { id, pid, root, cgroup: `/tinyctr/${id}`, remove: false };
+    const lastedMs = ageMs(pid);
+    const record = endStored(root, state, status, (before, code) => this.whatComesNext(root, before, code, lastedMs));
     this.keeper.forget(pid); // lets go of the lock
-    this.running.delete(pid);
+    this.running.delete(one);
     const folder = StateFolder.adopt(this.runRoot, id, true);
-    folder?.remove();
-    const life = this.lifeOf(id);
-    if (again && !life.stopped) this.startLater(root, id, one.startedMs);
-    else {
-      this.lives.delete(id);
-      if (state?.remove) removeContainer(root, id);
-    }
+    if (folder && state.remove) removeContainer(root, id);
+    folder?.remove(); // last: while it is there, the next command knows
+    if (record?.dueMs !== undefined) this.startLater(root, id, record.dueMs);
     one.end(exitCode(status));
   }
 
-  private policyOf(root: string, id: string, code: number): boolean {
-    const { restart } = readStored(root, id);
-    return comesBack(restart, code, this.lifeOf(id).restarts);
+  private whatComesNext(root: string, record: ContainerRecord, code: number, lastedMs: number): AfterEnd {
+    const { id, stopped, restarts = 0 } = record;
+    if (stopped || isDamaged(record) || !comesBack(policyOf(root, id), code, restarts)) return {};
+    const pauseMs = nextPause(record.pauseMs, lastedMs);
+    return { restarts: restarts + 1, pauseMs, dueMs: monotonicMs() + pauseMs };
   }
 
-  private startLater(root: string, id: string, startedMs: number): void {
-    const life = this.lifeOf(id);
-    if (Date.now() - startedMs >= LASTING_MS) life.delayMs = FIRST_DELAY_MS;
-    life.timer = setTimeout(() => {
-      life.timer = undefined;
-      life.restarts++;
-      void this.inTurn(id, () => this.startNow(root, id)).catch(fail);
-    }, life.delayMs);
-    life.delayMs = Math.min(life.delayMs * 2, LONGEST_DELAY_MS);
+  private startLater(root: string, id: string, dueMs: number): void {
+    this.endPause(id);
+    let end = () => {};
+    const over = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const start = async () => {
+      if (this.pauses.get(id) !== pause) return; // somebody stopped or started it
+      await this.startNow(root, id, true);
+    };
+    const timer = setTimeout(() => this.turns.take(id, start).catch(fail), msUntil(dueMs));
+    const pause: Pause = { timer, over, end };
+    this.pauses.set(id, pause);
+  }
+
+  private endPause(id: string): void {
+    const pause = this.pauses.get(id);
+    clearTimeout(pause?.timer);
+    this.pauses.delete(id);
+    pause?.end();
   }
 
   /** Returns true if it had to be killed. */
   async stop(root: string, id: string, signal: number | undefined, timeoutS: number | undefined): Promise<boolean> {
-    const life = this.lifeOf(id);
-    clearTimeout(life.timer);
-    life.timer = undefined;
+    await this.turns.settled(id); // a start that is under way
     const record = this.doNotBringBack(root, id);
-    const found = this.find(id);
+    const found = this.running.byName(id);
     if (!found) return false;
     const seconds = timeoutS ?? readStored(root, id).stopTimeoutS;
     this.signal(found.pid, signal ?? record?.stopSignal ?? k.SIGTERM);
+    this.thaw(id); // else it would not hear
     const inTime = await Promise.race([found.ended.then(() => true), later(seconds * 1000)]);
     if (!inTime) this.signal(found.pid, k.SIGKILL);
     await found.ended;
     return !inTime;
   }
 
-  kill(root: string, id: string, signal: number): void {
-    const found = this.find(id);
+  async kill(root: string, id: string, signal: number): Promise<void> {
+    await this.turns.settled(id);
+    const found = this.running.byName(id);
     if (!found) throw notRunning(id);
     const stopSignal = readRecord(root, id)?.stopSignal ?? k.SIGTERM;
     if (signal === k.SIGKILL || signal === stopSignal) this.doNotBringBack(root, id); // as with docker
@@ -189,33 +174,83 @@ export class Containers {
 
   /** Whoever ends it does not want it back. On disk as well: another supervisor is to know. */
   private doNotBringBack(root: string, id: string): ContainerRecord | undefined {
-    this.lifeOf(id).stopped = true;
+    this.booting.delete(id);
+    this.endPause(id);
+    return this.noNextStart(root, id, { stopped: true });
+  }
+
+  /** It waits for no next start any more. */
+  private noNextStart(root: string, id: string, more: { stopped?: true }): ContainerRecord | undefined {
     const record = readRecord(root, id);
-    if (record) writeRecord(root, { ...record, stopped: true });
-    return record;
+    if (record === undefined || isDamaged(record)) return record;
+    const { dueMs: _, ...rest } = record;
+    const changed = { ...rest, ...more };
+    writeRecord(root, changed);
+    return changed;
+  }
+
+  private thaw(id: string): void {
+    const { cgroup } = readRunState(this.runRoot, id) ?? {};
+    if (cgroup !== undefined && existsSync(cgroupRoot() + cgroup)) setFrozen(cgroupRoot() + cgroup, false);
   }
 
   /** Those that an earlier supervisor, or one before the last boot, would have started again. */
   resume(root: string): void {
     const running = new Set(listStates(this.runRoot));
-    for (const { id, ended, stopped, restarts = 0 } of listContainers(root)) {
-      if (running.has(id) || !ended || stopped || this.lives.has(id)) continue;
-      const { restart } = readStored(root, id);
-      if (!comesBack(restart, ended.exitCode, restarts)) continue;
-      this.lifeOf(id).restarts = restarts;
-      this.startLater(root, id, Date.now());
+    for (const record of listContainers(root))
+      if (!running.has(record.id) && record.started !== undefined) this.resumeOne(root, record);
+    void this.startBooting(root);
+  }
+
+  private resumeOne(root: string, record: ContainerRecord): void {
+    const { id, ended, dueMs } = record;
+    if (record.boot !== bootId()) {
+      if (comesBackAtBoot(policyOf(root, id), record)) this.booting.add(id);
+    } else if (dueMs !== undefined) this.startLater(root, id, dueMs);
+    else if (ended) {
+      const next = this.whatComesNext(root, record, ended.exitCode, 0); // the keeper was killed, and the container with it
+      if (next.dueMs === undefined) return;
+      writeRecord(root, { ...record, ...next });
+      this.startLater(root, id, next.dueMs);
     }
   }
 
-  /** Its exit status, at once if it does not run. */
+  /** One after the other: there may be many, and nobody waits for them. */
+  private async startBooting(root: string): Promise<void> {
+    for (const id of this.booting)
+      await this.turns
+        .take(id, async () => {
+          if (this.booting.has(id) && !this.running.byName(id)) await this.startNow(root, id, false);
+        })
+        .catch((error) => {
+          fail(error);
+          this.endOfLost(root, id);
+        })
+        .finally(() => this.booting.delete(id));
+  }
+
+  /** What can't be started is not tried again in this boot, unless its policy says so. */
+  private endOfLost(root: string, id: string): void {
+    const record = readRecord(root, id);
+    const lost = { at: new Date().toISOString(), exitCode: LOST };
+    if (record) writeRecord(root, { ...record, boot: bootId(), ended: record.ended ?? lost });
+  }
+
+  /** Its exit status, at once if it does not run; of one that waits for its next start, that of the next run. */
   async wait(root: string, id: string): Promise<number> {
-    const found = this.find(id);
-    return found ? await found.ended : (readRecord(root, id)?.ended?.exitCode ?? 0);
+    for (;;) {
+      await this.turns.settled(id);
+      const found = this.running.byName(id);
+      if (found) return await found.ended;
+      const pause = this.pauses.get(id);
+      if (!pause) return readRecord(root, id)?.ended?.exitCode ?? 0;
+      await pause.over;
+    }
   }
 
   /** Its standard input or its terminal; owned by the caller. */
   input(id: string): HostFd {
-    const found = this.find(id);
+    const found = this.running.byName(id);
     if (!found) throw notRunning(id);
     if (found.input === undefined)
       throw new ContainerError(`container ${id.slice(0, 12)} has no standard input`, {
@@ -225,42 +260,25 @@ export class Containers {
   }
 
   endInput(id: string): void {
-    const found = this.find(id);
+    const found = this.running.byName(id);
     if (found) this.keeper.endInput(found.pid);
   }
 
-  private find(id: string): Found | undefined {
-    for (const [pid, one] of this.running) if (one.id === id) return { pid, ...one };
-    const state = readStates(this.runRoot).find((each) => each.id === id && each.pid > 0);
-    return state && { pid: state.pid, ended: this.endOfOther(state), input: undefined };
-  }
-
-  /** One that `tinyctr run` attends in the foreground: its folder is there until its end is written down. */
-  private async endOfOther({ id, root }: { id: string; root: string }): Promise<number> {
-    while (listStates(this.runRoot).includes(id)) await later(LOOK_MS);
-    return readRecord(root, id)?.ended?.exitCode ?? 137;
-  }
-
-  private lifeOf(id: string): Life {
-    let life = this.lives.get(id);
-    if (!life) {
-      life = { delayMs: FIRST_DELAY_MS, restarts: 0, timer: undefined, stopped: false };
-      this.lives.set(id, life);
-    }
-    return life;
-  }
-
   private signal(pid: number, signal: number): void {
-    const pidfd = syscall('pidfd_open', [pid, 0]) as HostFd;
+    const pidfd = syscall('pidfd_open', [pid, 0], ['ESRCH']) as HostFd;
+    if (pidfd < 0) return; // one in the foreground has ended
     sendSignal(pidfd, signal);
     closeSync(pidfd);
   }
 }
 
-export function comesBack({ name, maxRetries }: RestartPolicy, code: number, restarts: number): boolean {
-  if (name === 'no') return false;
-  if (name !== 'on-failure') return true;
-  return code !== 0 && (maxRetries === 0 || restarts < maxRetries);
+/** None of one that is damaged. */
+function policyOf(root: string, id: string): RestartPolicy {
+  try {
+    return readStored(root, id).restart;
+  } catch {
+    return { name: 'no', maxRetries: 0 };
+  }
 }
 
 const later = (ms: number): Promise<false> => new Promise((resolve) => setTimeout(() => resolve(false), ms));

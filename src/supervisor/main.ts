@@ -5,6 +5,7 @@
 import { syscall } from '../core/host/syscall.ts';
 import * as k from '../core/kernel/constants.ts';
 import type { HostFd } from '../core/stage/stage.ts';
+import { cleanup } from '../engine/cleanup.ts';
 import { Containers } from './containers.ts';
 import { Keeper } from './keeper.ts';
 import { serve } from './server.ts';
@@ -17,11 +18,12 @@ const MASK = 0o022;
 const IDLE_MS = Number(process.env.TINYCTR_SUPERVISOR_IDLE_MS ?? 10_000);
 
 /** `root`: where the containers are whose restart policies it looks after from its start on. */
-function main(runRoot: string, root: string): void {
+async function main(runRoot: string, root: string): Promise<void> {
   process.umask(MASK);
   for (const fd of [LISTENER, ORDERS, NEWS]) syscall('fcntl', [fd, k.F_SETFD, k.FD_CLOEXEC]);
   for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined); // of a terminal that it was born at
-  const containers = new Containers(runRoot, (tell) => new Keeper(ORDERS, NEWS, tell));
+  await cleanup(root, runRoot); // what a keeper that was killed has left: some of it may be to come back
+  const containers = new Containers(root, runRoot, (tell) => new Keeper(ORDERS, NEWS, tell));
   containers.resume(root);
   let idle: NodeJS.Timeout | undefined;
   const server = serve(LISTENER, containers, () => rest());
@@ -37,4 +39,4 @@ function main(runRoot: string, root: string): void {
   rest();
 }
 
-main(process.argv[2]!, process.argv[3]!);
+void main(process.argv[2]!, process.argv[3]!);

@@ -63,7 +63,7 @@ async function perform(
       return { done: forced ? { forced } : {} };
     }
     case 'kill':
-      containers.kill(request.root, request.id, request.signal);
+      await containers.kill(request.root, request.id, request.signal);
       return { done: {} };
     case 'wait':
       return { done: { exitCode: await containers.wait(request.root, request.id) } };

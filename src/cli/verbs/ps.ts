@@ -1,7 +1,7 @@
 /** tinyctr ps: the containers of this host; what is running is read from their locks and the kernel, not from a file. */
 import { type Command, Option } from 'commander';
 import { cleanup } from '../../engine/cleanup.ts';
-import { type Facts, factsOf, statusText } from '../../engine/container-facts.ts';
+import { type Facts, factsOf, isUp, statusText } from '../../engine/container-facts.ts';
 import { listContainers } from '../../engine/containers.ts';
 import { keeps, parseFilters } from '../../engine/ps-filter.ts';
 import { formatColumns, humanAge } from '../../image/present.ts';
@@ -33,7 +33,7 @@ export function define(program: Command, globals: () => Globals): void {
       await cleanup(root, runRoot);
       const all = options.all || filters.some(({ name }) => name === 'status' || name === 'exited');
       const shown = factsOf(runRoot, listContainers(root))
-        .filter(({ status }) => all || status === 'running' || status === 'paused')
+        .filter(({ status }) => all || isUp(status))
         .filter((facts) => keeps(filters, facts));
       process.stdout.write(print(shown, options, Date.now()));
     });

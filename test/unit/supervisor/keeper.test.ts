@@ -1,6 +1,7 @@
 /** The twins native-shim/keeper.h and src/supervisor/keeper.ts say the same. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { KEEPER_LOCK } from '../../../src/engine/container-facts.ts';
 import { LOG_NAME } from '../../../src/engine/logs.ts';
 import * as keeper from '../../../src/supervisor/keeper.ts';
 import { SOCKET_NAME } from '../../../src/supervisor/protocol.ts';
@@ -13,6 +14,7 @@ const header = readFileSync(`${nativeShim}keeper.h`, 'utf8');
 describe('keeper.h', () => {
   test('names', () => {
     expect(header).toContain(`#define SOCKET_NAME "${SOCKET_NAME}"`);
+    expect(header).toContain(`#define LOCK_NAME "${KEEPER_LOCK}"`);
     expect(header).toContain(`#define LOG_NAME "${LOG_NAME}"`);
   });
 

@@ -1,0 +1,56 @@
+/** --restart: whether a container comes back, and after what pause. As docker's; times are on clocks that nobody sets. */
+import { readFileSync } from 'node:fs';
+import type { ContainerRecord } from '../engine/containers.ts';
+import type { RestartPolicy } from '../engine/stored-file.ts';
+
+/** Doubled with every start that did not last; after one that ran for LASTING_MS it begins anew. */
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 60_000;
+const LASTING_MS = 10_000;
+/** What counts as the exit status of a container that ran when the machine went down. */
+export const LOST = 255;
+
+/** After its end with `code`, when its policy has brought it back `restarts` times since somebody started it. */
+export function comesBack({ name, maxRetries }: RestartPolicy, code: number, restarts: number): boolean {
+  if (name === 'no') return false;
+  if (name !== 'on-failure') return true;
+  return code !== 0 && (maxRetries === 0 || restarts < maxRetries);
+}
+
+/**
+ * After the machine was started anew. `always` means those as well that somebody had stopped, `unless-stopped` does not; what
+ * nobody has started yet waits for somebody who does.
+ */
+export function comesBackAtBoot(
+  policy: RestartPolicy,
+  { started, stopped, ended, restarts = 0 }: ContainerRecord,
+): boolean {
+  if (started === undefined) return false;
+  if (stopped && policy.name !== 'always') return false;
+  return comesBack(policy, ended?.exitCode ?? LOST, restarts);
+}
+
+/** Milliseconds before the next start, after a run of `lastedMs` that began after a pause of `lastMs`. */
+export function nextPause(lastMs: number | undefined, lastedMs: number): number {
+  if (lastMs === undefined || lastedMs >= LASTING_MS) return FIRST_PAUSE_MS;
+  return Math.min(lastMs * 2, LONGEST_PAUSE_MS);
+}
+
+/** CLOCK_MONOTONIC in milliseconds: the same for every process of a boot. */
+export const monotonicMs = (): number => Number(process.hrtime.bigint() / 1_000_000n);
+
+/** From now; never longer than any pause is, whatever a file says. */
+export const msUntil = (dueMs: number): number => Math.max(0, Math.min(dueMs - monotonicMs(), LONGEST_PAUSE_MS));
+
+/** Milliseconds since the process was born, also of a zombie; 0 for one that is gone. proc_pid_stat(5) (starttime), proc_uptime(5). */
+export function ageMs(pid: number): number {
+  const HERTZ = 100; // USER_HZ, on every architecture that we know
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const startTime = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+    const uptime = Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]);
+    return 1000 * (uptime - startTime / HERTZ);
+  } catch {
+    return 0;
+  }
+}
