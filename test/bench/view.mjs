@@ -1,5 +1,5 @@
 // What the benches of containers have in common: root, a pure cgroup v2 view, a folder in memory, medians and --json.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -9,17 +9,45 @@ export const project = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
 /** Starts this program again in mount namespaces of its own, unless it is there already. */
 export function enterView() {
+  const again = wordsOfView();
+  if (!again) return;
+  const { words, env } = again;
+  process.exit(
+    spawnSync('unshare', ['-m', 'sh', '-c', `${VIEW}; exec "$@"`, ...words], { stdio: 'inherit', env }).status ?? 1,
+  );
+}
+
+/**
+ * In a pid namespace as well: all processes that are seen are this program's doing, and none outlives it. The shell stays as process 1, and
+ * reaps. SIGINT and SIGTERM come as SIGINT to the program, which is to clean up.
+ */
+export async function enterOwnWorld() {
+  const again = wordsOfView();
+  if (!again) return;
+  const { words, env } = again;
+  const namespaces = ['-m', '-p', '--fork', '--kill-child', '--mount-proc'];
+  const world = spawn('unshare', [...namespaces, 'sh', '-c', `${VIEW}; "$@"; exit`, ...words], {
+    stdio: 'inherit',
+    env,
+    detached: true,
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.kill(-world.pid, 'SIGINT'));
+  process.exit(await new Promise((resolve) => world.once('exit', (code) => resolve(code ?? 1))));
+}
+
+// No controllers, but the v2 code path of every runtime, and nothing that touches the host's own mounts.
+const VIEW = 'mount --make-rprivate /; umount -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup';
+
+/** Undefined in the view. */
+function wordsOfView() {
   if (process.getuid() !== 0) {
     console.error('bench: needs root');
     process.exit(1);
   }
-  if (process.env.TINYCTR_BENCH_INSIDE) return;
-  // No controllers, but the v2 code path of every runtime, and nothing that touches the host's own mounts.
-  const view = 'mount --make-rprivate /; umount -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec "$@"';
-  const args = ['-m', 'sh', '-c', view, 'sh', process.execPath, ...process.argv.slice(1)];
+  if (process.env.TINYCTR_BENCH_INSIDE) return undefined;
   const env = { ...process.env, TINYCTR_BENCH_INSIDE: '1' };
   delete env.NODE_EXTRA_CA_CERTS; // 40 to 50 ms of Node 20's start; the launcher drops it, a bare node would not
-  process.exit(spawnSync('unshare', args, { stdio: 'inherit', env }).status ?? 1);
+  return { words: ['sh', process.execPath, ...process.argv.slice(1)], env };
 }
 
 /** In memory: what the disk does when folders go is the disk's affair (ext4 with discard and no journal: 4 ms a folder). */
