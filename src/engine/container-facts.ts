@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { humanAge } from '../image/present.ts';
-import { readStates } from '../lifecycle/state.ts';
+import { readRunState } from '../lifecycle/state.ts';
 import { bootId, type ContainerRecord, isLost } from './containers.ts';
 import { signalName } from './identity.ts';
 import { LOG_NAME } from './logs.ts';
@@ -27,10 +27,10 @@ export interface Facts {
 
 /** Of each container; who runs is told by locks, which `cleanup` has looked at. */
 export function factsOf(runRoot: string, records: readonly ContainerRecord[]): Facts[] {
-  const states = new Map(readStates(runRoot).map((state) => [state.id, state]));
+  const top = records.length > 0 ? cgroupRoot() : '';
   return records.map((record) => {
-    const state = states.get(record.id);
-    const cgroup = state && cgroupRoot() + state.cgroup;
+    const state = readRunState(runRoot, record.id);
+    const cgroup = state && top + state.cgroup;
     return { record, status: statusOf(runRoot, record, cgroup), pid: state?.pid ?? 0, cgroup };
   });
 }

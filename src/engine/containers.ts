@@ -20,6 +20,7 @@ import type { IdMaps } from '../core/plan/plan.ts';
 import { hostId } from '../core/plan/user-namespace.ts';
 import { removeTree } from '../image/unpack/remove-tree.ts';
 import type { HitFacts } from './hits.ts';
+import { isName } from './identity.ts';
 
 export interface ContainerRecord {
   id: string;
@@ -194,7 +195,7 @@ export function listContainers(root: string): ContainerRecord[] {
 
 /** By name, id, or the beginning of an id that only one container has. @throws ContainerError */
 export function findContainer(root: string, reference: string): ContainerRecord {
-  const matches = matching(listContainers(root), reference);
+  const matches = containersNamed(root, reference);
   if (matches.length === 1) return matches[0]!;
   throw new ContainerError(
     matches.length > 1
@@ -204,9 +205,14 @@ export function findContainer(root: string, reference: string): ContainerRecord 
   );
 }
 
-/** A name or a whole id is one container's; else all whose ids begin with it. */
-export function matching(all: readonly ContainerRecord[], reference: string): ContainerRecord[] {
-  const found = all.filter(({ name, id }) => name === reference || id === reference);
-  if (found.length > 0) return found;
-  return all.filter(({ id }) => /^[0-9a-f]+$/.test(reference) && id.startsWith(reference));
+/** A name or a whole id is one container's; else all whose ids begin with it. Reads no other container's record. */
+export function containersNamed(root: string, reference: string): ContainerRecord[] {
+  const isId = /^[0-9a-f]+$/.test(reference);
+  const owner = isName(reference) ? ownerOf(root, reference) : undefined;
+  const named = owner === undefined ? undefined : readRecord(root, owner);
+  const whole = isId && reference.length === 64 ? readRecord(root, reference) : undefined;
+  const one = named && (named.name === reference || isDamaged(named)) ? named : whole;
+  if (one) return [one];
+  const ids = isId ? containerIds(root).filter((id) => id.startsWith(reference)) : [];
+  return ids.map((id) => readRecord(root, id)).filter((record) => record !== undefined);
 }

@@ -9,7 +9,7 @@ import { planExec } from '../core/plan/container.ts';
 import type { ExecPlan } from '../core/plan/plan.ts';
 import { hostId } from '../core/plan/user-namespace.ts';
 import type { HostFd } from '../core/stage/stage.ts';
-import { type RunState, readStates } from '../lifecycle/state.ts';
+import { type RunState, readRunState } from '../lifecycle/state.ts';
 import { terminalWishes } from './asked.ts';
 import { workingDirectory } from './command.ts';
 import type { ContainerRecord } from './containers.ts';
@@ -42,8 +42,8 @@ export async function execIn(
   given: ExecOptions,
 ): Promise<number> {
   const options = given.detach ? given : { ...given, ...terminalWishes(given) };
-  const state = readStates(runRoot).find(({ id, pid }) => id === record.id && pid > 0);
-  if (!state)
+  const state = readRunState(runRoot, record.id);
+  if (!state || state.pid === 0)
     throw new ContainerError(`container ${record.id.slice(0, 12)} is not running`, {
       hint: `tinyctr start ${record.name ?? record.id.slice(0, 12)}`,
       exitCode: 1,

@@ -43,9 +43,12 @@ export function checkHostname(text: string): string {
   throw new UsageError(`--hostname '${text}' is not a host name: ${rule}`);
 }
 
-/** Checks a container name, docker's grammar. @throws UsageError */
+/** docker's grammar of a container's name; it is a file's name as well, and no path. */
+export const isName = (text: string): boolean => /^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}$/.test(text);
+
+/** Checks a container name. @throws UsageError */
 export function checkName(text: string): string {
-  if (/^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}$/.test(text)) return text;
+  if (isName(text)) return text;
   throw new UsageError(
     `--name '${text}' is not a container name: 2 to 128 letters, digits, '_', '.' and '-', the first a letter or digit`,
   );

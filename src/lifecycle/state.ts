@@ -70,8 +70,8 @@ export class StateFolder<State extends { id: string } = RunState> {
       throw error;
     }
     const locked = syscall('flock', [lock, wait ? LOCK_EX : LOCK_EX | LOCK_NB], ['EAGAIN']) === 0;
-    const there = statSync(`${runRoot}/${id}/lock`, { throwIfNoEntry: false });
-    if (locked && there?.ino === fstatSync(lock).ino) return new StateFolder<S>(`${runRoot}/${id}`, lock);
+    const isThere = () => statSync(`${runRoot}/${id}/lock`, { throwIfNoEntry: false })?.ino === fstatSync(lock).ino;
+    if (locked && isThere()) return new StateFolder<S>(`${runRoot}/${id}`, lock);
     closeSync(lock); // somebody runs it, or has removed the folder since the lock was opened
     return undefined;
   }

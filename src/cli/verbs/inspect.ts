@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { ContainerError } from '../../core/kernel/error.ts';
 import { cleanup } from '../../engine/cleanup.ts';
 import { factsOf, inspectContainer } from '../../engine/container-facts.ts';
-import { listContainers, matching } from '../../engine/containers.ts';
+import { containersNamed } from '../../engine/containers.ts';
 import { UsageError } from '../../engine/usage-error.ts';
 import { inspectImage } from '../../image/present.ts';
 import { findImage, listImages } from '../../image/records.ts';
@@ -50,7 +50,7 @@ function defineInspect(
 }
 
 function inspectContainerNamed(root: string, runRoot: string, name: string): Record<string, unknown> | undefined {
-  const found = matching(listContainers(root), name);
+  const found = containersNamed(root, name);
   if (found.length !== 1) return undefined;
   return inspectContainer(root, runRoot, factsOf(runRoot, found)[0]!);
 }
