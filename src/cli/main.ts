@@ -1,4 +1,5 @@
 /** The command line of tinyctr: global options, and one file per verb, loaded only when it is asked for. */
+import { resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { endOnClosedPipe, isClosedPipe, PIPE_CLOSED } from './closed-pipe.ts';
 import { printError } from './errors.ts';
@@ -69,13 +70,24 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
 
 const version = '0.1.0';
 
+/** The supervisor has a working directory of its own. */
+const absolute = (path: string): string => resolve(path);
+
 function makeProgram(): Command {
   const program = new Command('tinyctr')
     .description('A minimal container runtime that shows every step.')
     .version(version)
-    .addOption(new Option('--root <folder>', 'images and containers').env('TINYCTR_ROOT').default('/var/lib/tinyctr'))
     .addOption(
-      new Option('--run-root <folder>', 'state of running containers').env('TINYCTR_RUN_ROOT').default('/run/tinyctr'),
+      new Option('--root <folder>', 'images and containers')
+        .env('TINYCTR_ROOT')
+        .default('/var/lib/tinyctr')
+        .argParser(absolute),
+    )
+    .addOption(
+      new Option('--run-root <folder>', 'state of running containers')
+        .env('TINYCTR_RUN_ROOT')
+        .default('/run/tinyctr')
+        .argParser(absolute),
     )
     .option('--debug', 'log every step to standard error', false)
     .addOption(new Option('--log-format <format>', 'format of the log').choices(['text', 'json']).default('text'))

@@ -11,7 +11,7 @@ import { UsageError } from './usage-error.ts';
  */
 export function processArgs(options: RunOptions, command: readonly string[], image: ImageConfig): string[] {
   const given = options.entrypoint;
-  const entrypoint = given === undefined ? (image.Entrypoint ?? []) : given === '' ? [] : [given];
+  const entrypoint = entrypointOf(options, image);
   const useImageCmd = given === undefined && command.length === 0;
   const args = [...entrypoint, ...(useImageCmd ? (image.Cmd ?? []) : command)];
   if (args.length > 0) {
@@ -23,6 +23,10 @@ export function processArgs(options: RunOptions, command: readonly string[], ima
       ? 'no command given, and the image has none: write one after the image name, such as /bin/sh'
       : "no command given: --entrypoint takes the image's command away, so write one after the image name",
   );
+}
+
+export function entrypointOf({ entrypoint: given }: RunOptions, image: ImageConfig): string[] {
+  return given === undefined ? (image.Entrypoint ?? []) : given === '' ? [] : [given];
 }
 
 /** The working directory, absolute and without `.` and `..`; `/` by default. @throws UsageError when it is relative */

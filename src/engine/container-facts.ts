@@ -1,12 +1,9 @@
-/** What is known of a container, with docker's names: for ps, inspect and events. What is true in the kernel comes first. Host side. */
+/** What is known of a container: for ps, inspect and events. What is true in the kernel comes first. Host side. */
 import { readFileSync, statSync } from 'node:fs';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { humanAge } from '../image/present.ts';
 import { readRunState } from '../lifecycle/state.ts';
 import { bootId, type ContainerRecord, isLost } from './containers.ts';
-import { signalName } from './identity.ts';
-import { LOG_NAME } from './logs.ts';
-import { readStored, type StoredContainer } from './stored-file.ts';
 
 /** In the run root, as native-shim/keeper.h has it. */
 export const KEEPER_LOCK = '.supervisor.lock';
@@ -71,95 +68,4 @@ export function statusText({ record, status }: Facts, now: number): string {
   if (status === 'restarting') return `Restarting (${ended.exitCode}) ${humanAge(ended.at, now)}`;
   const hit = Object.keys(ended.limitsHit ?? {}) as (keyof typeof hitWords)[];
   return [`Exited (${ended.exitCode}) ${humanAge(ended.at, now)}`, ...hit.map((limit) => hitWords[limit])].join(', ');
-}
-
-const never = '0001-01-01T00:00:00Z';
-
-/** One element of what `docker inspect` prints, as far as it concerns this engine. */
-export function inspectContainer(root: string, runRoot: string, facts: Facts): Record<string, unknown> {
-  const { record, status, pid } = facts;
-  const { id, ended } = record;
-  const stored = readStored(root, id);
-  const { process, hostname } = stored.wanted.spec;
-  return {
-    Id: id,
-    Created: record.created,
-    Path: record.command[0],
-    Args: record.command.slice(1),
-    State: {
-      Status: status,
-      Running: isUp(status), // also while it waits for its next start, as with docker
-      Paused: status === 'paused',
-      Restarting: status === 'restarting',
-      OOMKilled: ended?.limitsHit?.memory !== undefined,
-      Dead: false,
-      Pid: pid,
-      ExitCode: ended?.exitCode ?? 0,
-      Error: '',
-      StartedAt: record.started ?? never,
-      FinishedAt: ended?.at ?? never,
-    },
-    Image: `sha256:${record.image}`,
-    ResolvConfPath: `${runRoot}/${id}/resolv.conf`,
-    HostnamePath: `${runRoot}/${id}/hostname`,
-    HostsPath: `${runRoot}/${id}/hosts`,
-    LogPath: stored.log.driver === 'none' ? '' : `${root}/containers/${id}/${LOG_NAME}`,
-    Name: `/${record.name ?? ''}`,
-    RestartCount: record.restarts ?? 0,
-    Driver: 'overlay2',
-    Platform: 'linux',
-    HostConfig: hostConfig(stored),
-    Mounts: (stored.wanted.spec.mounts ?? [])
-      .filter(({ options = [] }) => options.some((option) => /^r?bind$/.test(option)))
-      .filter(({ source = '' }) => !source.startsWith(`${runRoot}/${id}/`))
-      .map(({ source, destination, options = [] }) => ({
-        Type: 'bind',
-        Source: source,
-        Destination: destination,
-        Mode: options.filter((option) => option !== 'rbind' && option !== 'bind').join(','),
-        RW: !options.some((option) => option === 'ro' || option === 'rro'),
-      })),
-    Config: {
-      Hostname: stored.wanted.hostname,
-      Domainname: '',
-      User: stored.wanted.user,
-      Tty: stored.tty,
-      OpenStdin: stored.interactive,
-      Env: process?.env ?? [],
-      Cmd: record.command,
-      Image: record.imageName,
-      WorkingDir: process?.cwd ?? '/',
-      Labels: record.labels,
-      StopSignal: signalName(record.stopSignal ?? 15),
-      StopTimeout: stored.stopTimeoutS,
-    },
-    NetworkSettings: { Networks: hostname === undefined && stored.wanted.hostNamespaces.network ? { host: {} } : {} },
-  };
-}
-
-function hostConfig({ wanted, restart, log, rm }: StoredContainer): Record<string, unknown> {
-  const { resources, cgroupsPath = '' } = wanted.spec.linux ?? {};
-  const { memory, cpu, pids } = resources ?? {};
-  const options = {
-    'max-size': log.maxSize && String(log.maxSize),
-    'max-file': log.maxFiles > 1 && String(log.maxFiles),
-  };
-  return {
-    RestartPolicy: { Name: restart.name, MaximumRetryCount: restart.maxRetries },
-    AutoRemove: rm,
-    LogConfig: { Type: log.driver, Config: Object.fromEntries(Object.entries(options).filter(([, value]) => value)) },
-    NetworkMode: wanted.hostNamespaces.network ? 'host' : 'none',
-    CgroupParent: cgroupsPath.replace(/\/[^/]*$/, ''),
-    Memory: memory?.limit ?? 0,
-    MemorySwap: memory?.swap ?? 0,
-    MemoryReservation: memory?.reservation ?? 0,
-    CpuShares: cpu?.shares ?? 0,
-    CpuQuota: cpu?.quota ?? 0,
-    CpuPeriod: cpu?.period ?? 0,
-    CpusetCpus: cpu?.cpus ?? '',
-    CpusetMems: cpu?.mems ?? '',
-    PidsLimit: pids?.limit ?? null,
-    Init: wanted.init,
-    ReadonlyRootfs: wanted.spec.root?.readonly === true,
-  };
 }

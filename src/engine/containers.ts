@@ -40,6 +40,8 @@ export interface ContainerRecord {
   pauseMs?: number;
   /** It waits for its policy's next start, which is due then: milliseconds of CLOCK_MONOTONIC, in the boot that is named below. */
   dueMs?: number;
+  /** What kept its last start from succeeding. */
+  failure?: string;
   /** Somebody stopped it: its restart policy does not bring it back. */
   stopped?: true;
   stopSignal: number | undefined;
@@ -197,13 +199,12 @@ export function listContainers(root: string): ContainerRecord[] {
 export function findContainer(root: string, reference: string): ContainerRecord {
   const matches = containersNamed(root, reference);
   if (matches.length === 1) return matches[0]!;
-  throw new ContainerError(
-    matches.length > 1
-      ? `${reference} is the beginning of ${matches.length} container ids`
-      : `no such container: ${reference}`,
-    { exitCode: 1 },
-  );
+  if (matches.length > 1) throw severalIds(reference, matches.length);
+  throw new ContainerError(`no such container: ${reference}`, { exitCode: 1 });
 }
+
+export const severalIds = (reference: string, count: number): ContainerError =>
+  new ContainerError(`${reference} is the beginning of ${count} container ids`, { exitCode: 1 });
 
 /** A name or a whole id is one container's; else all whose ids begin with it. Reads no other container's record. */
 export function containersNamed(root: string, reference: string): ContainerRecord[] {

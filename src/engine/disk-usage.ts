@@ -48,7 +48,7 @@ export function diskUsage(root: string, runRoot: string): DiskUsage {
   const containers = listContainers(root).map((container) => ({
     container,
     running: running.has(container.id),
-    size: treeSize(`${root}/containers/${container.id}/upper`),
+    size: writtenSize(root, container.id),
   }));
   const images = listImages(root);
   const used = images.filter(({ id }) => containers.some(({ container }) => container.image === id));
@@ -64,6 +64,9 @@ export function diskUsage(root: string, runRoot: string): DiskUsage {
     },
   };
 }
+
+/** Bytes that a container wrote into its root filesystem. */
+export const writtenSize = (root: string, id: string): number => treeSize(`${root}/containers/${id}/upper`);
 
 function total(count: number, active: number, size: number, needed: number): Total {
   return { count, active, size, reclaimable: size - needed };

@@ -6,11 +6,12 @@ import { hostId } from '../core/plan/user-namespace.ts';
 import { imageFile } from '../image/layout.ts';
 import { withStoreLock } from '../image/lock.ts';
 import { type AskedRun, IdsTaken, type StoreRequest } from './asked.ts';
+import { entrypointOf } from './command.ts';
 import { bootId, type ContainerRecord, createContainer } from './containers.ts';
 import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';
 import type { RunOptions } from './options.ts';
 import type { ContainerSpec } from './spec.ts';
-import type { LifeOptions, StoredContainer } from './stored-file.ts';
+import type { Asked, LifeOptions, StoredContainer } from './stored-file.ts';
 
 export function checkCidfile({ cidfile }: RunOptions): void {
   if (cidfile !== undefined && existsSync(cidfile))
@@ -40,10 +41,23 @@ export function recordOf(
   };
 }
 
-export function storedOf(options: RunOptions, asked: AskedRun, plan: Plan, life: LifeOptions): StoredContainer {
-  const { wanted, tty, interactive } = asked;
+export function storedOf(
+  { options, image }: Pick<StoreRequest, 'options' | 'image'>,
+  run: AskedRun,
+  plan: Plan,
+  life: LifeOptions,
+): StoredContainer {
+  const { wanted, tty, interactive } = run;
   const { addHost, dns, rm = false } = options;
-  return { wanted, tty, interactive, etc: { addHost, dns }, rm, limits: plan.cgroup.files, ...life };
+  const asked = askedOf(options, entrypointOf(options, image.config), plan.process.args);
+  return { wanted, tty, interactive, etc: { addHost, dns }, rm, limits: plan.cgroup.files, ...life, asked };
+}
+
+function askedOf(options: RunOptions, entrypoint: readonly string[], args: readonly string[]): Asked {
+  const { volume, tmpfs, capAdd, capDrop, privileged = false, securityOpt, userns = '', cidfile = '' } = options;
+  const words = { entrypoint: entrypoint.length > 0 ? entrypoint : undefined, cmd: args.slice(entrypoint.length) };
+  const { deviceCgroupRule = [] } = options;
+  return { volume, tmpfs, capAdd, capDrop, privileged, securityOpt, deviceCgroupRule, userns, cidfile, ...words };
 }
 
 /** Makes the container's folder: from here on rmi refuses, a container uses the image. @throws IdsTaken, ContainerError */

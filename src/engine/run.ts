@@ -71,7 +71,7 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
   }
   let [cidfileWritten, gone] = [false, true];
   try {
-    writeStored(root, id, storedOf(options, asked, plan, life));
+    writeStored(root, id, storedOf(request, asked, plan, life));
     writeEtcFiles(stateFolder, options, wanted, idMaps);
     if (options.cidfile !== undefined) {
       writeFileSync(options.cidfile, id, { flag: 'wx' });

@@ -36,6 +36,29 @@ export interface StoredContainer extends LifeOptions {
   rm: boolean;
   /** What is written into its cgroup. */
   limits: readonly CgroupFile[];
+  /** For inspect; a container of an older version has none. */
+  asked?: Asked;
+}
+
+/** As it was asked for, in the words of the command line, where the specification does not tell it any more. */
+export interface Asked
+  extends Required<
+    Pick<
+      RunOptions,
+      | 'volume'
+      | 'tmpfs'
+      | 'capAdd'
+      | 'capDrop'
+      | 'privileged'
+      | 'securityOpt'
+      | 'deviceCgroupRule'
+      | 'userns'
+      | 'cidfile'
+    >
+  > {
+  /** The image's, or that of --entrypoint; undefined where there is none. Together with `cmd` it is what is executed. */
+  entrypoint: readonly string[] | undefined;
+  cmd: readonly string[];
 }
 
 export const DEFAULT_STOP_TIMEOUT_S = 10;
@@ -72,5 +95,14 @@ export function readStored(root: string, id: string): StoredContainer {
       hint: `tinyctr rm ${id.slice(0, 12)}`,
       cause: error,
     });
+  }
+}
+
+/** Undefined for a damaged one: its container is listed all the same. */
+export function storedIfWhole(root: string, id: string): StoredContainer | undefined {
+  try {
+    return readStored(root, id);
+  } catch {
+    return undefined;
   }
 }

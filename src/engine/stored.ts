@@ -8,6 +8,7 @@ import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import type { ExitStatus } from '../core/host/child.ts';
 import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
+import type { Plan } from '../core/plan/plan.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import { findImage, layersFolder } from '../image/store.ts';
 import { type RunState, StateFolder } from '../lifecycle/state.ts';
@@ -33,7 +34,7 @@ export async function createStored(request: StoreRequest, life: LifeOptions): Pr
     const { boot: _, ...record } = recordOf(request, asked, plan.process.args, idMaps); // it outlives any boot
     await register(root, record);
     try {
-      writeStored(root, id, storedOf(options, asked, plan, life));
+      writeStored(root, id, storedOf(request, asked, plan, life));
       if (life.log.driver !== 'none') writeFileSync(`${root}/containers/${id}/${LOG_NAME}`, '', { mode: 0o600 }); // who follows it can open it before the start
       if (options.cidfile !== undefined) writeFileSync(options.cidfile, id, { flag: 'wx' });
     } catch (error) {
@@ -76,11 +77,11 @@ export async function startStored(
   if (image === undefined) throw new ContainerError(`the image ${record.imageName} is gone`);
   const source = { root, image, layersFolder: layersFolder(root), options: stored };
   const layers = record.idMaps && (await mapLayers(source, record.idMaps));
-  const plan = makePlan(source, { id, ...stored }, `${root}/seccomp`, layers);
+  const plan = counted(makePlan(source, { id, ...stored }, `${root}/seccomp`, layers));
   const state = { id, pid: 0, cgroup: plan.cgroup.path, root, remove: stored.rm };
   const states = StateFolder.create(runRoot, state);
   const { dueMs: _, ...before } = record;
-  const { ended: __, stopped: ___, restarts = 0, pauseMs, ...young } = before;
+  const { ended: __, stopped: ___, failure: ____, restarts = 0, pauseMs, ...young } = before;
   const policy = again && pauseMs !== undefined ? { restarts, pauseMs } : { restarts: 0 };
   writeRecord(root, { ...young, started: new Date().toISOString(), boot: bootId(), ...policy });
   const given = standardStreams(stored);
@@ -101,13 +102,16 @@ export async function startStored(
     return { pid, child, lock: states.descriptor, logFolder, ...ours };
   } catch (error) {
     given.discard();
-    writeRecord(root, before);
+    writeRecord(root, { ...before, failure: (error as Error).message });
     states.remove();
     throw error;
   } finally {
     given.handOver();
   }
 }
+
+/** Every controller that there is counts for it, as with docker, so that stats has something to tell. */
+const counted = (plan: Plan): Plan => ({ ...plan, cgroup: { ...plan.cgroup, everyController: true } });
 
 const openFolder = (path: string): HostFd => openSync(path, k.O_PATH | k.O_DIRECTORY) as HostFd;
 

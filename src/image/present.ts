@@ -31,6 +31,10 @@ export function humanAge(created: string, now: number): string {
   return `${Math.floor(days / 365)} years ago`;
 }
 
+/** 2026-01-31T12:00:00.000Z as docker's lists have it: 2026-01-31 12:00:00 +0000 UTC. */
+export const goTime = (iso: string): string =>
+  `${new Date(iso).toISOString().slice(0, 19).replace('T', ' ')} +0000 UTC`;
+
 /** One line of `images`: an image has one for each of its tags, or one without a name. */
 export interface ImageRow {
   repository: string;
@@ -72,9 +76,9 @@ export function formatTable(rows: readonly ImageRow[], now: number, digests = fa
   ]);
 }
 
-/** Lines of cells, each column as wide as its widest cell and three blanks. */
+/** Lines of cells, each column as wide as its widest cell and three blanks, and ten at least, as docker's. */
 export function formatColumns(lines: readonly string[][]): string {
-  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)) + 3);
+  const widths = lines[0]!.map((_, column) => Math.max(7, ...lines.map((line) => line[column]!.length)) + 3);
   const joined = lines.map((line) =>
     line
       .map((cell, column) => cell.padEnd(widths[column]!))
@@ -88,7 +92,7 @@ export function formatColumns(lines: readonly string[][]): string {
 export function formatJson(rows: readonly ImageRow[], now: number): string {
   const lines = rows.map(({ repository, tag, digest, image }) =>
     JSON.stringify({
-      CreatedAt: image.created,
+      CreatedAt: goTime(image.created),
       CreatedSince: humanAge(image.created, now),
       Digest: digest,
       ID: image.id.slice(0, 12),

@@ -161,7 +161,9 @@ describe('seen', needs({ root: true }), () => {
   });
 
   test('top and stats', async () => {
-    expect(await must('top', 'one')).toMatch(/^UID +PID +PPID +CMD\n0 +\d+ +\d+ +sleep 1000$/m);
+    expect(await must('top', 'one')).toMatch(
+      /^UID +PID +PPID +C +STIME +TTY +TIME +CMD\nroot +\d+ +\d+ +\d+ +\S+ +\? +00:00:00 +sleep 1000$/m,
+    );
     expect(await must('top', 'one', '-o', 'pid,args')).toMatch(/^ *\d+ sleep 1000$/m);
     const row = JSON.parse((await must('stats', '--no-stream', '--format', 'json', 'one')).split('\n')[0]!) as Record<
       string,

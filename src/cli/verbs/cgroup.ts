@@ -1,11 +1,12 @@
 /** tinyctr cgroup draw [ID]: limits, use and pressure as a tree, and what each file means. */
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { cgroupRoot } from '../../core/host/cgroup.ts';
 import { ContainerError } from '../../core/kernel/error.ts';
 import { controllerLines, drawTree, readControllers, readTree } from '../../engine/cgroup-draw.ts';
 import { findContainer, listContainers } from '../../engine/containers.ts';
 import { isLimit } from '../../engine/limit-name.ts';
 import { readStates } from '../../lifecycle/state.ts';
+import { formatOption } from '../format.ts';
 import type { Globals } from '../globals.ts';
 
 interface DrawOptions {
@@ -20,7 +21,7 @@ export function define(program: Command, globals: () => Globals): void {
     .description('Draw cgroups with limit, use and pressure: all of tinyctr’s, or one with every file.')
     .argument('[id]', 'a container, or what tinyctr limit runs: name, id or its beginning')
     .option('--path <path>', 'any cgroup, by its path below the hierarchy’s root')
-    .addOption(new Option('--format <format>').choices(['text', 'json']).default('text'))
+    .addOption(formatOption('tinyctr cgroup draw', 'object', 'text'))
     .action((id: string | undefined, options: DrawOptions) => {
       if (id !== undefined && options.path !== undefined)
         throw new ContainerError('draw takes a container or --path, not both');

@@ -1,7 +1,8 @@
 /** tinyctr cleanup [--dry-run] [--format text|json]: every command cleans up lightly for itself; this one finds all, and tells. */
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { effects, findLeftovers, type Leftover, undoLeftovers } from '../../engine/leftovers.ts';
 import { printError } from '../errors.ts';
+import { formatOption } from '../format.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 
@@ -12,7 +13,7 @@ export function define(program: Command, globals: () => Globals): void {
     .command('cleanup')
     .description('Remove what dead processes of tinyctr left: docs/cleanup.md lists each kind.')
     .option('--dry-run', 'list it, and change nothing')
-    .addOption(new Option('--format <format>', 'how it is printed').choices(['text', 'json']).default('text'))
+    .addOption(formatOption('tinyctr cleanup', 'object', 'text'))
     .action(async ({ dryRun = false, format }: { dryRun?: boolean; format: 'text' | 'json' }) => {
       const places = globals();
       requireRoot();

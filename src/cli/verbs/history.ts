@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import { type HistoryStep, imageHistory } from '../../image/history.ts';
 import { needImage } from '../../image/need.ts';
 import { formatColumns, humanAge, humanSize } from '../../image/present.ts';
+import { formatOption } from '../format.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 
@@ -24,7 +25,7 @@ export function define(program: Command, globals: () => Globals): void {
     .addOption(new Option('-H, --human [boolean]', 'sizes and times for people').default(true).argParser(isTrue))
     .option('--no-trunc', 'whole ids and commands')
     .option('-q, --quiet', 'only ids')
-    .addOption(new Option('--format <format>', 'how to print').choices(['table', 'json']).default('table'))
+    .addOption(formatOption('tinyctr history IMAGE', 'lines'))
     .action(async (reference: string, options: Options) => {
       requireRoot();
       const image = await needImage(globals().root, reference);

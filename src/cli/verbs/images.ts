@@ -1,7 +1,8 @@
 /** tinyctr images: what the store has. */
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { formatJson, formatTable, imageRows } from '../../image/present.ts';
 import { listImages } from '../../image/records.ts';
+import { formatOption } from '../format.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 
@@ -11,7 +12,7 @@ export function define(program: Command, globals: () => Globals): void {
     .description('List images.')
     .option('-q, --quiet', 'only ids')
     .option('--digests', 'also what registries know them by')
-    .addOption(new Option('--format <format>', 'how to print').choices(['table', 'json']).default('table'))
+    .addOption(formatOption('tinyctr images', 'lines'))
     .action((options: { quiet?: boolean; digests?: boolean; format: string }) => {
       requireRoot();
       const rows = imageRows(listImages(globals().root));

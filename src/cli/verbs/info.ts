@@ -1,11 +1,10 @@
 /** tinyctr info: this host as tinyctr sees it, and who looks after its containers. */
-import { arch, availableParallelism, release, totalmem } from 'node:os';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { cleanup } from '../../engine/cleanup.ts';
-import { listContainers } from '../../engine/containers.ts';
-import { listIds } from '../../image/records.ts';
-import { listStates } from '../../lifecycle/state.ts';
+import { sizeInWords } from '../../engine/hits.ts';
+import { hostFacts } from '../../engine/host-facts.ts';
 import { supervisorPids } from '../../supervisor/client.ts';
+import { formatOption } from '../format.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 
@@ -13,41 +12,48 @@ export function define(program: Command, globals: () => Globals): void {
   program
     .command('info')
     .description('Tell of this host, its containers and who looks after them.')
-    .addOption(new Option('--format <format>', 'of the output').choices(['text', 'json']).default('text'))
-    .action(async ({ format }: { format: 'text' | 'json' }) => {
-      const { root, runRoot } = globals();
-      requireRoot();
-      await cleanup(root, runRoot);
-      const { pid, keeperPid, protocol } = await supervisorPids(root, runRoot);
-      const running = new Set(listStates(runRoot));
-      const containers = listContainers(root);
-      const facts = {
-        Containers: containers.length,
-        ContainersRunning: containers.filter(({ id }) => running.has(id)).length,
-        ContainersStopped: containers.filter(({ id }) => !running.has(id)).length,
-        Images: listIds(root).length,
-        DockerRootDir: root,
-        KernelVersion: release(),
-        Architecture: arch(),
-        NCPU: availableParallelism(),
-        MemTotal: totalmem(),
-        CgroupVersion: '2',
-        CgroupDriver: 'cgroupfs',
-        LoggingDriver: 'json-file',
-        ServerVersion: program.version()!,
-        supervisor: { pid, keeperPid, protocol, runRoot },
-      };
-      if (format === 'json') process.stdout.write(`${JSON.stringify(facts, null, 2)}\n`);
-      else process.stdout.write(`${inText(facts)}`);
-    });
+    .addOption(formatOption('tinyctr info', 'object', 'text'))
+    .action(async ({ format }: { format: string }) => printInfo(program, globals(), format));
 }
 
-function inText(facts: Record<string, unknown>, indent = ''): string {
-  return Object.entries(facts)
-    .map(([name, value]) =>
-      typeof value === 'object'
-        ? `${indent}${name}:\n${inText(value as Record<string, unknown>, `${indent}  `)}`
-        : `${indent}${name}: ${value}\n`,
-    )
-    .join('');
+/** `supervisor` is no name of docker's: there is nothing like it. */
+async function printInfo(program: Command, { root, runRoot }: Globals, format: string): Promise<void> {
+  requireRoot();
+  await cleanup(root, runRoot);
+  const { pid, keeperPid, protocol } = await supervisorPids(root, runRoot);
+  const facts = {
+    ...hostFacts(root, runRoot, program.version()!),
+    supervisor: { pid, keeperPid, protocol, runRoot },
+  };
+  process.stdout.write(format === 'json' ? `${JSON.stringify(facts)}\n` : inText(facts));
+}
+
+function inText(
+  facts: ReturnType<typeof hostFacts> & { supervisor: { pid: number; keeperPid: number; runRoot: string } },
+) {
+  const lines: [string, string | number | undefined][] = [
+    ['Containers', facts.Containers],
+    [' Running', facts.ContainersRunning],
+    [' Paused', facts.ContainersPaused],
+    [' Stopped', facts.ContainersStopped],
+    ['Images', facts.Images],
+    ['Server Version', facts.ServerVersion],
+    ['Storage Driver', facts.Driver],
+    ['Logging Driver', facts.LoggingDriver],
+    ['Cgroup Driver', facts.CgroupDriver],
+    ['Cgroup Version', facts.CgroupVersion],
+    ['Security Options', facts.SecurityOptions.join(' ')],
+    ['Kernel Version', facts.KernelVersion],
+    ['Operating System', facts.OperatingSystem],
+    ['OSType', facts.OSType],
+    ['Architecture', facts.Architecture],
+    ['CPUs', facts.NCPU],
+    ['Total Memory', sizeInWords(facts.MemTotal)],
+    ['Name', facts.Name],
+    ['Root Dir', facts.DockerRootDir],
+    ['Run Root', facts.supervisor.runRoot],
+    ['Supervisor', `pid ${facts.supervisor.pid}, its keeper ${facts.supervisor.keeperPid}`],
+  ];
+  const told = lines.filter(([, value]) => value !== undefined).map(([name, value]) => `${name}: ${value}\n`);
+  return told.concat((facts.Warnings ?? []).map((warning) => `${warning}\n`)).join('');
 }

@@ -1,10 +1,11 @@
 /** tinyctr inspect-step [--format text|json] [CONTAINER] */
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { startTime } from '../../lifecycle/lifecycle.ts';
 import { type KernelView, viewOf } from '../../workshop/kernel-view.ts';
 import { formatStop, painter } from '../../workshop/step-format.ts';
 import type { StepRecord } from '../../workshop/step-record.ts';
 import { shortenFor, wholeView } from '../../workshop/view-changes.ts';
+import { formatOption } from '../format.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 import { findWaiting } from '../waiting.ts';
@@ -13,7 +14,7 @@ export function define(program: Command, globals: () => Globals): void {
   program
     .command('inspect-step')
     .description('Tell all about a container that waits at a step of its construction.')
-    .addOption(new Option('--format <format>', 'how it is printed').choices(['text', 'json']).default('text'))
+    .addOption(formatOption('tinyctr inspect-step', 'object', 'text'))
     .argument('[container]', 'name or id; needed only where more than one waits')
     .action(async (container: string | undefined, { format }: { format: 'text' | 'json' }) => {
       requireRoot();

@@ -1,62 +1,85 @@
 /** tinyctr inspect: everything about containers and images, as JSON with docker's field names. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { ContainerError } from '../../core/kernel/error.ts';
 import { cleanup } from '../../engine/cleanup.ts';
-import { factsOf, inspectContainer } from '../../engine/container-facts.ts';
-import { containersNamed } from '../../engine/containers.ts';
-import { UsageError } from '../../engine/usage-error.ts';
+import { factsOf } from '../../engine/container-facts.ts';
+import { containersNamed, severalIds } from '../../engine/containers.ts';
+import { inspectContainer } from '../../engine/inspect.ts';
 import { inspectImage } from '../../image/present.ts';
 import { findImage, listImages } from '../../image/records.ts';
+import { printError } from '../errors.ts';
+import { checkFormat } from '../format.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 
+type Document = Record<string, unknown>;
+type Kind = 'container' | 'image';
+
+interface Wish {
+  format?: string;
+  type?: Kind;
+  size?: boolean;
+}
+
 export function define(program: Command, globals: () => Globals): void {
-  defineInspect(program, 'containers and images', 'container or image', (name) => {
+  const look = async (name: string, { type, size = false }: Wish): Promise<Document | undefined> => {
     const { root, runRoot } = globals();
-    return inspectContainerNamed(root, runRoot, name) ?? inspectImageNamed(root, name);
-  });
-  program.commands.at(-1)!.hook('preAction', () => cleanup(globals().root, globals().runRoot).then(() => undefined));
+    const container = type === 'image' ? undefined : inspectContainerNamed(root, runRoot, name, size);
+    return container ?? (type === 'container' ? undefined : inspectImageNamed(root, name));
+  };
+  defineInspect(program, globals, 'tinyctr inspect', 'containers and images', 'container or image', look)
+    .addOption(new Option('--type <type>', 'only such things').choices(['container', 'image']))
+    .option('-s, --size', 'of containers also what they wrote')
+    .hook('preAction', async () => void (await cleanup(globals().root, globals().runRoot)));
 }
 
 /** `image inspect`. */
 export function defineImageInspect(image: Command, globals: () => Globals): void {
-  defineInspect(image, 'images', 'image', (name) => inspectImageNamed(globals().root, name));
+  const look = async (name: string) => inspectImageNamed(globals().root, name);
+  defineInspect(image, globals, 'tinyctr image inspect', 'images', 'image', look);
 }
 
+/** `one`: what a name that is nothing's is none of. */
 function defineInspect(
   parent: Command,
+  globals: () => Globals,
+  command: string,
   many: string,
   one: string,
-  look: (name: string) => Record<string, unknown> | undefined,
-): void {
-  parent
+  look: (name: string, wish: Wish) => Promise<Document | undefined>,
+): Command {
+  return parent
     .command('inspect')
     .description(`Show all about ${many} as JSON.`)
     .argument('<name...>', 'names or ids')
     .option('-f, --format <format>', 'json; for a single value there is jq')
-    .action((names: string[], { format = 'json' }: { format?: string }) => {
-      if (format !== 'json')
-        throw new UsageError(
-          `--format '${format}': Go's templates are not there; tinyctr inspect NAME | jq '.[0].Id' does it`,
-        );
+    .action(async (names: string[], wish: Wish) => {
+      if (wish.format !== undefined) checkFormat(wish.format, ['json'], `${command} ${names[0]}`, 'array');
       requireRoot();
-      const found = names.map(look);
-      const there = found.filter((each) => each !== undefined);
-      process.stdout.write(`${JSON.stringify(there, null, 4)}\n`);
-      const missing = names.filter((_, i) => found[i] === undefined);
-      if (missing.length > 0)
-        throw new ContainerError(missing.map((name) => `No such ${one}: ${name}`).join('\n'), { exitCode: 1 });
+      const found: Document[] = [];
+      const failed: unknown[] = [];
+      for (const name of names)
+        try {
+          const document = await look(name, wish);
+          if (document) found.push(document);
+          else failed.push(new ContainerError(`No such ${wish.type ?? one}: ${name}`));
+        } catch (error) {
+          failed.push(error); // the others are shown all the same
+        }
+      process.stdout.write(`${wish.format === 'json' ? JSON.stringify(found) : JSON.stringify(found, null, 4)}\n`);
+      for (const error of failed) await printError(error, globals());
+      if (failed.length > 0) process.exitCode = 1;
     });
 }
 
-function inspectContainerNamed(root: string, runRoot: string, name: string): Record<string, unknown> | undefined {
+function inspectContainerNamed(root: string, runRoot: string, name: string, size: boolean): Document | undefined {
   const found = containersNamed(root, name);
-  if (found.length !== 1) return undefined;
-  return inspectContainer(root, runRoot, factsOf(runRoot, found)[0]!);
+  if (found.length > 1) throw severalIds(name, found.length);
+  return found.length === 0 ? undefined : inspectContainer(root, runRoot, factsOf(runRoot, found)[0]!, size);
 }
 
 /** An image as `inspect` shows it, with all its names; undefined when there is none. */
-export function inspectImageNamed(root: string, name: string): Record<string, unknown> | undefined {
+export function inspectImageNamed(root: string, name: string): Document | undefined {
   const id = findImage(root, name)?.id;
   const image = listImages(root).find((one) => one.id === id);
   return image === undefined ? undefined : inspectImage(image);

@@ -1,6 +1,7 @@
 /** tinyctr system df: what takes room, in docker's columns. */
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { cleanup } from '../../engine/cleanup.ts';
+import { factsOf } from '../../engine/container-facts.ts';
 import {
   type ContainerUsage,
   type DiskUsage,
@@ -8,7 +9,10 @@ import {
   type ImageUsage,
   type Total,
 } from '../../engine/disk-usage.ts';
-import { formatColumns, humanAge, humanSize, imageRows } from '../../image/present.ts';
+import type { Places } from '../../engine/ps-filter.ts';
+import { psDetails, psRow } from '../../engine/ps-row.ts';
+import { formatColumns, goTime, humanAge, humanSize, imageRows } from '../../image/present.ts';
+import { formatOption } from '../format.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 
@@ -19,15 +23,15 @@ export function define(program: Command, globals: () => Globals): void {
     .command('df')
     .description('Show what images, their blobs and containers take, and what could be free.')
     .option('-v, --verbose', 'each image and each container')
-    .addOption(new Option('--format <format>', 'how to print').choices(['table', 'json']).default('table'))
+    .addOption(formatOption('tinyctr system df', 'lines'))
     .action(async (options: { verbose?: boolean; format: string }) => {
       requireRoot();
-      const { root, runRoot } = globals();
-      await cleanup(root, runRoot);
-      const usage = diskUsage(root, runRoot);
+      const places = globals();
+      await cleanup(places.root, places.runRoot);
+      const usage = diskUsage(places.root, places.runRoot);
       const json = options.format === 'json';
       process.stdout.write(
-        options.verbose ? (json ? detailsJson : details)(usage) : (json ? summaryJson : summary)(usage),
+        options.verbose ? (json ? detailsJson : details)(usage, places) : (json ? summaryJson : summary)(usage),
       );
     });
 }
@@ -68,6 +72,7 @@ function summaryJson(usage: DiskUsage): string {
 function imageRow({ image, shared, unique, containers }: ImageUsage): Row[] {
   return imageRows([image]).map(({ repository, tag }) => ({
     Containers: String(containers),
+    CreatedAt: goTime(image.created),
     CreatedSince: humanAge(image.created, Date.now()),
     ID: image.id.slice(0, 12),
     Repository: repository,
@@ -78,19 +83,14 @@ function imageRow({ image, shared, unique, containers }: ImageUsage): Row[] {
   }));
 }
 
-function containerRow({ container, running, size }: ContainerUsage): Row {
-  return {
-    Command: JSON.stringify(container.command.join(' ')),
-    CreatedSince: humanAge(container.created, Date.now()),
-    ID: container.id.slice(0, 12),
-    Image: container.imageName,
-    Names: container.name ?? '',
-    Size: humanSize(size),
-    Status: running ? 'Up' : container.ended ? `Exited (${container.ended.exitCode})` : 'Created',
-  };
+/** As `ps` has it. */
+function containerRow({ container, size }: ContainerUsage, places: Places): Row {
+  const [facts] = factsOf(places.runRoot, [container]);
+  const row = psRow(facts!, places, { trunc: true, size: false, now: Date.now() });
+  return { ...row, ...psDetails(facts!, places, true), Size: humanSize(size) };
 }
 
-function details({ images, blobs, containers }: DiskUsage): string {
+function details({ images, blobs, containers }: DiskUsage, places: Places): string {
   const imageColumns = {
     REPOSITORY: 'Repository',
     TAG: 'Tag',
@@ -106,10 +106,11 @@ function details({ images, blobs, containers }: DiskUsage): string {
     IMAGE: 'Image',
     COMMAND: 'Command',
     SIZE: 'Size',
-    CREATED: 'CreatedSince',
+    CREATED: 'RunningFor',
     STATUS: 'Status',
     NAMES: 'Names',
   };
+  const row = (one: ContainerUsage) => containerRow(one, places);
   const blobRows = blobs.map(({ digest, size, images }) => ({
     Digest: digest.slice('sha256:'.length, 'sha256:'.length + 12),
     Images: String(images.length),
@@ -118,11 +119,11 @@ function details({ images, blobs, containers }: DiskUsage): string {
   return [
     `Images space usage:\n\n${table(imageColumns, images.flatMap(imageRow))}`,
     `Blobs space usage:\n\n${table({ BLOB: 'Digest', SIZE: 'Size', IMAGES: 'Images' }, blobRows)}`,
-    `Containers space usage:\n\n${table(containerColumns, containers.map(containerRow))}`,
+    `Containers space usage:\n\n${table(containerColumns, containers.map(row))}`,
   ].join('\n');
 }
 
-function detailsJson({ images, blobs, containers }: DiskUsage): string {
+function detailsJson({ images, blobs, containers }: DiskUsage, places: Places): string {
   const document = {
     Images: images.flatMap(imageRow),
     Blobs: blobs.map(({ digest, size, images }) => ({
@@ -130,7 +131,7 @@ function detailsJson({ images, blobs, containers }: DiskUsage): string {
       Images: images,
       Size: humanSize(size),
     })),
-    Containers: containers.map(containerRow),
+    Containers: containers.map((one) => containerRow(one, places)),
   };
   return `${JSON.stringify(document)}\n`;
 }

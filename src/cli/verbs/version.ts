@@ -1,22 +1,42 @@
-/** tinyctr version: this program's, and what it runs on. */
+/** tinyctr version: this program's, and what it runs on, with docker's names. */
 import { release } from 'node:os';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
+import { goArch } from '../../engine/host-facts.ts';
+import { formatOption } from '../format.ts';
 import type { Globals } from '../globals.ts';
 
 export function define(program: Command, _globals: () => Globals): void {
   program
     .command('version')
     .description('Tell the versions of tinyctr and of what it runs on.')
-    .addOption(new Option('--format <format>', 'of the output').choices(['text', 'json']).default('text'))
-    .action(({ format }: { format: 'text' | 'json' }) => {
-      const versions = {
-        Version: program.version()!,
-        Node: process.version,
-        Os: process.platform,
-        Arch: process.arch,
-        KernelVersion: release(),
-      };
-      if (format === 'json') process.stdout.write(`${JSON.stringify(versions)}\n`);
-      else for (const [name, value] of Object.entries(versions)) process.stdout.write(`${name}: ${value}\n`);
+    .addOption(formatOption('tinyctr version', 'object', 'text'))
+    .action(({ format }: { format: string }) => {
+      const versions = versionsOf(program.version()!);
+      process.stdout.write(format === 'json' ? `${JSON.stringify(versions)}\n` : inText(versions));
     });
+}
+
+/** Client and server are one program. */
+function versionsOf(Version: string) {
+  const common = { Version, Os: process.platform, Arch: goArch() };
+  const KernelVersion = release();
+  const engine = { Name: 'Engine', Version, Details: { Arch: common.Arch, KernelVersion, Os: common.Os } };
+  const node = { Name: 'node', Version: process.versions.node, Details: { V8: process.versions.v8 } };
+  return { Client: common, Server: { Components: [engine, node], ...common, KernelVersion } };
+}
+
+function inText({ Client, Server }: ReturnType<typeof versionsOf>): string {
+  const lines: [string, string][] = [
+    ['Client:', ''],
+    [' Version:', Client.Version],
+    [' OS/Arch:', `${Client.Os}/${Client.Arch}`],
+    ['', ''],
+    ['Server:', ''],
+    ...Server.Components.flatMap(({ Name, Version }): [string, string][] => [
+      [` ${Name}:`, ''],
+      ['  Version:', Version],
+    ]),
+    [' Kernel version:', Server.KernelVersion],
+  ];
+  return lines.map(([name, value]) => `${name.padEnd(20)}${value}`.trimEnd().concat('\n')).join('');
 }

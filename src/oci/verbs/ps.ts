@@ -1,7 +1,7 @@
 /** tinyctr-oci ps [-f table|json] ID [OPTION…], options of ps(1) */
 import { type Command, Option } from 'commander';
 import { cgroupRoot } from '../../core/host/cgroup.ts';
-import { processTable } from '../../engine/process-table.ts';
+import { processText } from '../../engine/process-table.ts';
 import { processesIn } from '../../lifecycle/processes.ts';
 import type { Globals } from '../globals.ts';
 import { findContainer } from '../state.ts';
@@ -17,6 +17,6 @@ export function define(program: Command, globals: () => Globals): void {
     .action((id: string, psOptions: string[], options: { format: 'table' | 'json' }) => {
       const pids = processesIn(cgroupRoot() + findContainer(globals().root, id).state.cgroup);
       if (options.format === 'json') process.stdout.write(`${JSON.stringify(pids)}\n`);
-      else process.stdout.write(processTable(pids, psOptions));
+      else process.stdout.write(processText(pids, psOptions));
     });
 }

@@ -53,11 +53,11 @@ describe('as docker shows it', () => {
     const rows = imageRows([image, { ...image, names: [] }, { ...image, names: [`b@${digest}`] }]);
     expect(formatTable(rows, now)).toBe(
       [
-        'REPOSITORY         TAG      IMAGE ID       CREATED       SIZE',
-        'alpine             latest   abababababab   3 hours ago   7.79MB',
-        'localhost:5000/a   1        abababababab   3 hours ago   7.79MB',
-        '<none>             <none>   abababababab   3 hours ago   7.79MB',
-        'b                  <none>   abababababab   3 hours ago   7.79MB',
+        'REPOSITORY         TAG       IMAGE ID       CREATED       SIZE',
+        'alpine             latest    abababababab   3 hours ago   7.79MB',
+        'localhost:5000/a   1         abababababab   3 hours ago   7.79MB',
+        '<none>             <none>    abababababab   3 hours ago   7.79MB',
+        'b                  <none>    abababababab   3 hours ago   7.79MB',
         '',
       ].join('\n'),
     );

@@ -1,0 +1,131 @@
+/** What `inspect` prints of a container: docker's names, each with docker's type. What can't be told truthfully is left out. Host side. */
+import type { Mount } from '../core/spec/types.ts';
+import type { Image } from '../image/records.ts';
+import { findImage, layersFolder } from '../image/store.ts';
+import { type Facts, isUp } from './container-facts.ts';
+import { writtenSize } from './disk-usage.ts';
+import { hostConfig } from './host-config.ts';
+import { signalName } from './identity.ts';
+import { LOG_NAME } from './logs.ts';
+import { readStored, type StoredContainer } from './stored-file.ts';
+
+/** How docker writes a moment that has not been. */
+const NEVER = '0001-01-01T00:00:00Z';
+const SIGTERM = 15;
+
+/** One element of what `docker inspect` prints; `size`: also what it wrote. @throws ContainerError for damaged files */
+export function inspectContainer(root: string, runRoot: string, facts: Facts, size: boolean): Record<string, unknown> {
+  const { record, status, pid } = facts;
+  const { id, ended } = record;
+  const folder = `${root}/containers/${id}`;
+  const stored = readStored(root, id);
+  const image = findImage(root, record.image);
+  return {
+    Id: id,
+    Created: record.created,
+    Path: record.command[0],
+    Args: record.command.slice(1),
+    State: {
+      Status: status,
+      Running: isUp(status), // also while it waits for its next start, as with docker
+      Paused: status === 'paused',
+      Restarting: status === 'restarting',
+      OOMKilled: ended?.limitsHit?.memory !== undefined,
+      Dead: false,
+      Pid: pid,
+      ExitCode: ended?.exitCode ?? 0,
+      Error: record.failure ?? '',
+      StartedAt: record.started ?? NEVER,
+      FinishedAt: ended?.at ?? NEVER,
+    },
+    Image: `sha256:${record.image}`,
+    ResolvConfPath: `${runRoot}/${id}/resolv.conf`,
+    HostnamePath: `${runRoot}/${id}/hostname`,
+    HostsPath: `${runRoot}/${id}/hosts`,
+    LogPath: stored.log.driver === 'none' ? '' : `${folder}/${LOG_NAME}`,
+    Name: `/${record.name ?? ''}`,
+    RestartCount: record.restarts ?? 0,
+    Driver: 'overlay2',
+    Platform: 'linux',
+    HostConfig: hostConfig(stored),
+    GraphDriver: {
+      Name: 'overlay2',
+      Data: {
+        ...(image && { LowerDir: lowerDir(root, image) }),
+        UpperDir: `${folder}/upper`,
+        WorkDir: `${folder}/work`,
+      },
+    },
+    ...(size && sizes(root, id, image)),
+    Mounts: mountPoints(stored, `${runRoot}/${id}`),
+    Config: config(facts, stored),
+    NetworkSettings: {
+      ...(pid > 0 && { SandboxKey: `/proc/${pid}/ns/net` }),
+      Ports: {},
+      Networks: { [networkOf(stored)]: {} },
+    },
+  };
+}
+
+/** Lowest last, as overlayfs takes them. */
+const lowerDir = (root: string, { layers }: Image): string =>
+  layers
+    .map((layer) => `${layersFolder(root)}/${layer}`)
+    .reverse()
+    .join(':');
+
+/** In bytes: of what it wrote, and of that together with its image. */
+export function sizes(root: string, id: string, image: Image | undefined): { SizeRw: number; SizeRootFs: number } {
+  const SizeRw = writtenSize(root, id);
+  return { SizeRw, SizeRootFs: SizeRw + (image?.size ?? 0) };
+}
+
+/** As docker calls the network with nothing but loopback, and that of the host. */
+export const networkOf = ({ wanted }: StoredContainer): string => (wanted.hostNamespaces.network ? 'host' : 'none');
+
+export interface MountPoint {
+  Type: string;
+  /** Of a volume. */
+  Name?: string;
+  Source: string;
+  Destination: string;
+  Mode: string;
+  RW: boolean;
+  Propagation: string;
+}
+
+/** What -v and --mount have put there; `ownFolder` has the files of /etc, which are mounts as well. */
+export function mountPoints({ wanted, asked }: StoredContainer, ownFolder: string): MountPoint[] {
+  const isOwn = ({ source = '' }: Mount) => source.startsWith(`${ownFolder}/`);
+  const flags = asked?.volume.map((text) => text.split(':')) ?? [];
+  return (wanted.spec.mounts ?? [])
+    .filter((mount) => isBind(mount) && !isOwn(mount))
+    .map(({ source = '', destination, options = [] }) => ({
+      Type: 'bind',
+      Source: source,
+      Destination: destination,
+      Mode: flags.find(([, at]) => at === destination)?.[2] ?? '',
+      RW: !options.some((option) => option === 'ro' || option === 'rro'),
+      Propagation: options.find((option) => /^r?(private|shared|slave)$/.test(option)) ?? '',
+    }));
+}
+
+const isBind = ({ options = [] }: Mount): boolean => options.includes('rbind') || options.includes('bind');
+
+function config({ record }: Facts, { wanted, tty, interactive, stopTimeoutS, asked }: StoredContainer) {
+  const { env = [], cwd } = wanted.spec.process ?? {};
+  return {
+    Hostname: wanted.hostname,
+    Domainname: '',
+    User: wanted.user,
+    Tty: tty,
+    OpenStdin: interactive,
+    Env: env,
+    ...(asked && { Cmd: asked.cmd, Entrypoint: asked.entrypoint ?? null }),
+    Image: record.imageName,
+    WorkingDir: cwd ?? '/',
+    Labels: record.labels,
+    StopSignal: signalName(record.stopSignal ?? SIGTERM),
+    StopTimeout: stopTimeoutS,
+  };
+}
