@@ -6,46 +6,38 @@
  *   keeper RUN_ROOT COMMAND [ARGUMENT...]      COMMAND is the supervisor; what it is given is in keeper.h
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-#include "keeper.h"
+#include "begin.h"
+#include "json-log.h"
+#include "supervisor.h"
 
-enum { LISTENER = 1, SUPERVISOR, ORDERS, ENDED, OUTPUT }; /* what an event is about; OUTPUT + 1 is the second stream */
+enum { LISTENER = 1, SUPERVISOR, ORDERS, NEWS, ENDED, OUTPUT }; /* what an event is about; OUTPUT + 1 is the second stream */
+enum { SLOTS = 1 << 18, AGAIN_MS = 1000 }; /* more than descriptors reach for; a slot that was never used takes no memory */
 
-struct slot {
+static struct slot {
 	int32_t pid; /* 0: free */
 	int fds[KEPT]; /* -1: closed, or never there */
-	int log, ended, status;
-	uint64_t size, lost; /* bytes in the log file; lines that found no room */
-	struct order order;
-};
-
-static struct slot *slots;
+	int ended, status, untold;
+	struct json_log log;
+} slots[SLOTS];
 static uint32_t slot_count, kept;
 static int loop, listener, supervisor = -1, orders = -1, news = -1; /* supervisor: its pidfd */
 static int32_t supervisor_pid;
-static time_t started;
-static int soon; /* the supervisor is to be started in a second */
+static int64_t started_ms, again_ms; /* again: when the supervisor is to be started anew; 0: when somebody wants it */
+static int is_given; /* the socket is systemd's */
 static char **command;
 
-static void watch(int fd, uint32_t slot, uint32_t kind)
+static int64_t now_ms(void)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.u64 = (uint64_t)slot << 8 | kind };
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static void watch(int fd, uint32_t events, uint32_t slot, uint32_t kind)
+{
+	struct epoll_event event = { .events = events, .data.u64 = (uint64_t)slot << 8 | kind };
 	epoll_ctl(loop, EPOLL_CTL_ADD, fd, &event);
 }
 
@@ -58,263 +50,176 @@ static void drop(int *fd)
 	*fd = -1;
 }
 
-static void open_log(struct slot *slot, int flags)
-{
-	struct stat status;
-	slot->log = openat(slot->fds[LOG_FOLDER], LOG_NAME, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
-	slot->size = slot->log >= 0 && fstat(slot->log, &status) == 0 ? (uint64_t)status.st_size : 0;
-}
-
-/* LOG_NAME becomes LOG_NAME.1, that becomes .2, and so on; the last is no more. */
-static void rotate(struct slot *slot)
-{
-	char from[sizeof LOG_NAME + 16], to[sizeof LOG_NAME + 16];
-	for (uint32_t i = slot->order.max_files - 1; i > 0; i--) {
-		snprintf(from, sizeof from, i > 1 ? "%s.%u" : "%s", LOG_NAME, i - 1);
-		snprintf(to, sizeof to, "%s.%u", LOG_NAME, i);
-		renameat(slot->fds[LOG_FOLDER], from, slot->fds[LOG_FOLDER], to);
-	}
-	drop(&slot->log);
-	open_log(slot, O_TRUNC);
-}
-
-/* All of it or nothing. */
-static int append(struct slot *slot, const char *text, size_t length)
-{
-	for (size_t done = 0; done < length;) {
-		ssize_t result = write(slot->log, text + done, length - done);
-		if (result < 0 && errno != EINTR)
-			return ftruncate(slot->log, slot->size) - 1;
-		done += result > 0 ? result : 0;
-	}
-	slot->size += length;
-	return 0;
-}
-
-/* One line of the log file, as docker's json-file has it; bytes above 0x7f stay as they are. */
-static size_t record(char *to, const char *text, size_t length, const char *stream, const char *when)
-{
-	char *at = stpcpy(to, "{\"log\":\"");
-	for (size_t i = 0; i < length; i++) {
-		unsigned char c = text[i];
-		if (c == '\n')
-			at = stpcpy(at, "\\n");
-		else if (c == '"' || c == '\\')
-			*at++ = '\\', *at++ = c;
-		else if (c < 0x20 || c == 0x7f)
-			at += sprintf(at, "\\u%04x", c);
-		else
-			*at++ = c;
-	}
-	return at + sprintf(at, "\",\"stream\":\"%s\",\"time\":\"%s\"}\n", stream, when) - to;
-}
-
-static void keep_output(struct slot *slot, int second, const char *text, size_t length)
-{
-	static char line[6 * CHUNK + 256];
-	char when[64], lost[128];
-	struct timespec now;
-	struct tm parts;
-	if (slot->fds[LOG_FOLDER] < 0)
-		return; /* nobody wants to read it */
-	if (slot->log < 0)
-		open_log(slot, 0);
-	clock_gettime(CLOCK_REALTIME, &now);
-	strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &parts));
-	sprintf(when + 19, ".%09ldZ", now.tv_nsec);
-	for (size_t at = 0, part; at < length; at += part) {
-		const char *end = memchr(text + at, '\n', length - at);
-		part = end ? (size_t)(end + 1 - (text + at)) : length - at;
-		if (slot->order.max_size > 0 && slot->size >= slot->order.max_size)
-			rotate(slot);
-		int note = slot->lost ? sprintf(lost, "tinyctr: %lu pieces of output are lost: the disk was full\n", slot->lost) : 0;
-		if (note && append(slot, line, record(line, lost, note, "stderr", when)) == 0)
-			slot->lost = 0;
-		if (slot->lost || append(slot, line, record(line, text + at, part, second ? "stderr" : "stdout", when)) < 0)
-			slot->lost++;
-	}
-}
-
 /* Returns how much there was. */
 static ssize_t carry(struct slot *slot, int second)
 {
 	static char chunk[CHUNK];
 	ssize_t length = read(slot->fds[OUT + second], chunk, sizeof chunk);
 	if (length > 0)
-		keep_output(slot, second, chunk, length);
+		log_output(&slot->log, second ? "stderr" : "stdout", chunk, length);
 	else if (length == 0 || (errno != EAGAIN && errno != EINTR))
 		drop(&slot->fds[OUT + second]); /* all that could write is gone; EIO of a terminal says the same */
 	return length;
 }
 
-static void tell(struct slot *slot)
+/* What the supervisor does not know yet. What finds no room in the pipe comes when it has read: the event is NEWS. */
+static void tell(void)
 {
-	struct news one = { slot->pid, slot->ended, slot->status, slot->fds[IN] };
-	if (news >= 0 && write(news, &one, sizeof one) < 0)
-		drop(&news);
+	for (struct slot *slot = slots; slot < slots + slot_count; slot++) {
+		struct news one = { slot->pid, slot->ended, slot->status, slot->fds[IN] };
+		if (slot->untold && write(news, &one, sizeof one) < 0)
+			return;
+		slot->untold = 0;
+	}
 }
 
-/* The supervisor gets the listening socket, the orders and the news as 3, 4 and 5. */
+/* What keeps it from starting is tried again. */
 static void start_supervisor(void)
 {
-	int pair[2], pipe[2];
-	if (supervisor >= 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || pipe2(pipe, O_CLOEXEC) < 0)
+	struct news first = { 0, KEEPER_VERSION, kept, -1 };
+	if (supervisor >= 0)
 		return;
-	pid_t pid = fork();
-	if (pid == 0) {
-		int given[] = { listener, pair[1], pipe[0] };
-		for (int i = 0; i < 3; i++)
-			given[i] = fcntl(given[i], F_DUPFD, 64);
-		for (int i = 0; i < 3; i++)
-			dup2(given[i], 3 + i);
-		close_range(6, ~0U, 0);
-		execv(command[0], command);
-		_exit(127);
-	}
-	close(pair[1]);
-	close(pipe[0]);
-	orders = pair[0];
-	news = pipe[1];
-	supervisor_pid = pid;
-	supervisor = syscall(SYS_pidfd_open, pid, 0);
-	started = time(NULL);
-	soon = 0;
 	epoll_ctl(loop, EPOLL_CTL_DEL, listener, NULL);
-	watch(supervisor, 0, SUPERVISOR);
-	watch(orders, 0, ORDERS);
+	started_ms = now_ms();
+	supervisor_pid = spawn_supervisor(command, listener, &orders, &news, &supervisor);
+	again_ms = supervisor_pid < 0 ? started_ms + AGAIN_MS : 0;
+	if (supervisor_pid < 0)
+		return;
+	watch(supervisor, EPOLLIN, 0, SUPERVISOR);
+	if (write(news, &first, sizeof first) < 0)
+		return; /* it is dead already */
+	watch(orders, EPOLLIN, 0, ORDERS);
+	watch(news, EPOLLOUT | EPOLLET, 0, NEWS); /* at once, and whenever there is room again */
 	for (uint32_t i = 0; i < slot_count; i++)
-		if (slots[i].pid)
-			tell(&slots[i]);
+		slots[i].untold = slots[i].pid != 0;
 }
 
 static void forget(struct slot *slot)
 {
-	siginfo_t info;
 	for (int second = 0; second < 2; second++) /* what is still in the pipe, and no more: others may hold it open and go on writing */
-		for (int chunks = 0; chunks < 64 && slot->fds[OUT + second] >= 0 && carry(slot, second) > 0; chunks++)
+		for (int chunks = 0; chunks < 256 && slot->fds[OUT + second] >= 0 && carry(slot, second) > 0; chunks++)
 			;
-	waitid(P_PIDFD, slot->fds[CHILD], &info, WEXITED | WNOHANG);
+	waitpid(slot->pid, NULL, WNOHANG);
 	for (int i = 0; i < KEPT; i++)
 		drop(&slot->fds[i]);
-	drop(&slot->log);
-	slot->pid = 0;
+	log_close(&slot->log);
+	slot->pid = slot->untold = 0;
 	kept--;
 }
 
-/* A packet of the supervisor's. At its end there is none: its pidfd tells. */
-static void take_order(void)
+/* `given`: its descriptors. Where fewer came than were sent, no number was free for one (EMFILE): it is not let run. */
+static void keep(struct slot *slot, const struct order *order, const int *given, int count)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(KEPT * sizeof(int))];
-	struct order order = { 0 };
-	struct iovec iov = { &order, sizeof order };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
-	if (recvmsg(orders, &message, MSG_CMSG_CLOEXEC) != sizeof order)
-		return drop(&orders);
-	struct slot *slot = slots;
-	while (slot < slots + slot_count && slot->pid != (order.what == KEEP ? 0 : order.pid))
-		slot++;
-	if (order.what != KEEP) {
-		if (slot < slots + slot_count && order.what == END_INPUT)
-			drop(&slot->fds[IN]);
-		else if (slot < slots + slot_count)
-			forget(slot);
-		else
-			waitpid(order.pid, NULL, WNOHANG); /* one that never became a container */
-		return;
-	}
-	if (slot == slots + slot_count) {
-		slots = reallocarray(slots, ++slot_count, sizeof *slots);
-		slot = slots + slot_count - 1;
-	}
-	*slot = (struct slot){ .pid = order.pid, .log = -1, .order = order };
-	int *came = (int *)CMSG_DATA(CMSG_FIRSTHDR(&message));
+	int all = count == __builtin_popcount(order->present);
+	*slot = (struct slot){ .pid = order->pid, .untold = 1, .log = { -1, -1, order->max_files, order->max_size, 0, 0 } };
 	for (int i = 0; i < KEPT; i++)
-		slot->fds[i] = order.present >> i & 1 ? *came++ : -1;
+		slot->fds[i] = order->present >> i & 1 && count-- > 0 ? *given++ : -1;
+	slot->log.folder = slot->fds[LOG_FOLDER];
+	slot_count += slot == slots + slot_count;
 	kept++;
-	watch(slot->fds[CHILD], slot - slots, ENDED);
+	if (all)
+		watch(slot->fds[CHILD], EPOLLIN, slot - slots, ENDED);
+	else if (kill(slot->pid, SIGKILL) == 0)
+		slot->ended = CLD_KILLED, slot->status = SIGKILL;
 	for (int second = 0; second < 2; second++)
 		if (slot->fds[OUT + second] >= 0 && fcntl(slot->fds[OUT + second], F_SETFL, O_RDWR | O_NONBLOCK) == 0)
-			watch(slot->fds[OUT + second], slot - slots, OUTPUT + second);
-	tell(slot);
+			watch(slot->fds[OUT + second], EPOLLIN, slot - slots, OUTPUT + second);
+	tell();
+}
+
+/* One of the supervisor's; 0 where there is none: at its end its pidfd tells. */
+static int take_order(void)
+{
+	struct order order;
+	int given[KEPT], count;
+	struct slot *slot = slots, *end = slots + slot_count;
+	if (!receive_order(orders, &order, given, &count))
+		return 0;
+	while (slot < end && slot->pid != (order.what == KEEP ? 0 : order.pid))
+		slot++;
+	if (order.what == KEEP && slot < slots + SLOTS)
+		keep(slot, &order, given, count);
+	else if (order.what == FORGET && slot == end)
+		waitpid(order.pid, NULL, WNOHANG); /* one that never became a container */
+	else if (order.what == FORGET)
+		forget(slot);
+	else if (order.what == END_INPUT && slot < end)
+		drop(&slot->fds[IN]);
+	return 1;
 }
 
 /* The container's first process is dead; it stays a zombie until the supervisor has written it down. */
 static void child_ended(struct slot *slot)
 {
 	siginfo_t info = { 0 };
+	if (waitid(P_PIDFD, slot->fds[CHILD], &info, WEXITED | WNOWAIT | WNOHANG) == 0 && info.si_pid == 0)
+		return; /* the event was about who had the slot before */
 	epoll_ctl(loop, EPOLL_CTL_DEL, slot->fds[CHILD], NULL);
-	waitid(P_PIDFD, slot->fds[CHILD], &info, WEXITED | WNOWAIT);
-	slot->ended = info.si_code;
+	slot->ended = info.si_code ? info.si_code : CLD_KILLED;
 	slot->status = info.si_status;
-	if (supervisor < 0)
-		start_supervisor();
-	else
-		tell(slot);
+	slot->untold = 1;
+	tell();
+	start_supervisor();
 }
 
-/* One that was killed comes back at once, unless it did not live for a second: then in a second, or with the next event. */
+/* It comes back at once when it was killed, or when it left just as a container ended; in a second, if it did not live for one. */
 static void supervisor_ended(void)
 {
 	int status = 0, connection;
-	while (orders >= 0)
-		take_order(); /* what it said before its end holds */
+	while (take_order()) /* what it said before its end holds */
+		;
 	waitpid(supervisor_pid, &status, 0);
 	drop(&supervisor);
+	drop(&orders);
 	drop(&news);
-	watch(listener, 0, LISTENER);
-	if (status == 0 && kept == 0)
-		unlink(SOCKET_NAME), exit(0); /* who connects meanwhile sees the end, and begins anew */
-	if (status != 0 && time(NULL) - started > 1)
-		start_supervisor();
-	else if ((soon = status != 0))
-		while ((connection = accept(listener, NULL, NULL)) >= 0)
-			close(connection);
+	watch(listener, EPOLLIN, 0, LISTENER);
+	int is_wanted = status != 0, lived = now_ms() - started_ms > AGAIN_MS;
+	for (uint32_t i = 0; i < slot_count; i++)
+		is_wanted |= slots[i].pid && slots[i].ended;
+	if (kept == 0 && WIFEXITED(status) && !(is_wanted && lived)) {
+		if (!is_given)
+			unlink(SOCKET_NAME);
+		exit(WEXITSTATUS(status)); /* who connects meanwhile sees the end, and begins anew */
+	}
+	if (is_wanted && lived)
+		return start_supervisor();
+	again_ms = is_wanted ? now_ms() + AGAIN_MS : 0;
+	while (is_wanted && (connection = accept(listener, NULL, NULL)) >= 0)
+		close(connection);
 }
 
 int main(int count, char **words)
 {
-	struct sockaddr_un address = { AF_UNIX, SOCKET_NAME };
-	struct rlimit files;
-	if (count < 3 || chdir(words[1]) < 0)
+	if (count < 3 || !is_only_one(words[1], LOCK_NAME))
 		return 2;
-	command = calloc(count, sizeof *command);
-	for (int i = 2; i < count; i++) { /* who looks for the supervisor in a list of processes is to find one */
-		command[i - 2] = strdup(words[i]);
-		memset(words[i], 0, strlen(words[i]));
-	}
-	int lock = open(LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (flock(lock, LOCK_EX | LOCK_NB) < 0)
-		return 0; /* another one is there */
-	setsid();
-	umask(077);
-	signal(SIGPIPE, SIG_IGN);
-	getrlimit(RLIMIT_NOFILE, &files);
-	files.rlim_cur = files.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &files);
-	unlink(SOCKET_NAME);
-	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	command = take_command(count, words);
+	leave_caller();
+	listener = listening_socket(SOCKET_NAME, &is_given);
 	loop = epoll_create1(EPOLL_CLOEXEC);
-	if (bind(listener, (struct sockaddr *)&address, sizeof address) < 0 || listen(listener, 128) < 0 || loop < 0)
+	if (listener < 0 || loop < 0)
 		return 1;
-	watch(listener, 0, LISTENER);
+	watch(listener, EPOLLIN, 0, LISTENER);
 	for (;;) {
 		struct epoll_event events[64];
-		int ready = epoll_wait(loop, events, 64, soon ? 1000 : -1);
-		if (ready == 0)
-			start_supervisor();
+		int64_t wait_ms = again_ms - now_ms();
+		int ready = epoll_wait(loop, events, 64, again_ms == 0 ? -1 : wait_ms > 0 ? wait_ms : 0);
 		for (int i = 0; i < ready; i++) {
 			uint32_t kind = events[i].data.u64 & 0xff;
 			struct slot *slot = &slots[events[i].data.u64 >> 8];
 			if (kind == LISTENER)
 				start_supervisor();
-			else if (kind == SUPERVISOR)
+			else if (kind == SUPERVISOR && supervisor >= 0)
 				supervisor_ended();
-			else if (kind == ORDERS && orders >= 0)
+			else if (kind == ORDERS)
 				take_order();
+			else if (kind == NEWS)
+				tell();
 			else if (kind == ENDED && slot->pid && !slot->ended)
 				child_ended(slot);
 			else if (kind >= OUTPUT && slot->fds[kind - OUTPUT + OUT] >= 0)
 				carry(slot, kind - OUTPUT);
 		}
+		if (again_ms != 0 && now_ms() >= again_ms)
+			start_supervisor();
 	}
 }

@@ -5,8 +5,7 @@
 #define SOCKET_NAME ".supervisor.sock"
 #define LOCK_NAME ".supervisor.lock"
 
-#define LOG_NAME "container.log"
-#define CHUNK 65536 /* bytes read at once: then it is the next one's turn */
+#define KEEPER_VERSION 1 /* raised with every change below: a keeper outlives the installation it came from */
 
 /* Descriptors that come with KEEP, in this order; `present` says which. */
 enum kept { CHILD, LOCK, LOG_FOLDER, OUT, ERR, IN, KEPT };
@@ -22,7 +21,8 @@ struct order {
 	uint64_t max_size; /* bytes of a log file; 0: any */
 };
 
-/* To the supervisor, one after the other: a child it may not know of, or one that ended. */
+/* To the supervisor: first one of pid 0 (ended: KEEPER_VERSION, status: how many there are), then one for each child that
+ * the keeper has; after that for each that came, or ended. */
 struct news {
 	int32_t pid;
 	int32_t ended; /* CLD_EXITED, CLD_KILLED, CLD_DUMPED; 0: it runs */

@@ -32,9 +32,13 @@ export async function attach({ root, runRoot }: Globals, id: string, wish: Attac
   await wish.before?.();
   const waiting = await begin(runRoot, { op: 'wait', root, id });
   const ended = Promise.race([waiting.done, left]);
-  const input = wish.input && stored.interactive ? await begin(runRoot, { op: 'input', root, id }) : undefined;
-  const release = input && (await passInput(input, stored.tty, keys, leave));
+  let input: Answer | undefined;
+  let release: (() => void) | undefined;
   try {
+    if (wish.input && stored.interactive) {
+      input = await begin(runRoot, { op: 'input', root, id });
+      release = await passInput(input, stored.tty, keys, leave);
+    }
     await follow(reader, ended, ({ bytes, stream }) => writeAll(stream === 'stdout' ? 1 : 2, bytes));
     const done = await ended;
     if (done === undefined) process.stderr.write('\r\nread escape sequence: the container goes on\r\n');

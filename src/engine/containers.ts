@@ -135,11 +135,13 @@ export function removeContainer(root: string, id: string): void {
   closeSync(containers);
 }
 
-/** Of a container that nobody runs any more, and whose end nobody has seen. */
+/** Of a container that nobody runs any more, and whose end nobody has seen. One that was created and did not get to run stays so. */
 export function endRecord(root: string, id: string, remove: boolean): void {
   const record = readRecord(root, id);
+  const ran = record && (record.started !== undefined || record.boot !== undefined);
   if (remove || !record) removeContainer(root, id);
-  else if (!record.ended) writeRecord(root, { ...record, ended: { at: new Date().toISOString(), exitCode: 137 } });
+  else if (ran && !record.ended)
+    writeRecord(root, { ...record, ended: { at: new Date().toISOString(), exitCode: 137 } });
 }
 
 /** Without a record, or with a damaged one, it may have had a name all the same: then all names are looked at. */

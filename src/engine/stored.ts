@@ -5,7 +5,7 @@
 import { closeSync, constants, openSync, writeFileSync } from 'node:fs';
 import { launch } from '../core/container/launch.ts';
 import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
-import type { ExitStatus } from '../core/host/child.ts';
+import { type ExitStatus, sendSignal } from '../core/host/child.ts';
 import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { Plan } from '../core/plan/plan.ts';
@@ -13,7 +13,7 @@ import type { HostFd } from '../core/stage/stage.ts';
 import { findImage, layersFolder } from '../image/store.ts';
 import { type RunState, StateFolder } from '../lifecycle/state.ts';
 import { askedRun, type StoreRequest, withIdMaps } from './asked.ts';
-import { bootId, type ContainerRecord, readRecord, removeContainer, writeRecord } from './containers.ts';
+import { bootId, type ContainerRecord, isDamaged, readRecord, removeContainer, writeRecord } from './containers.ts';
 import { exitCode } from './foreground.ts';
 import { factsOf, readHits } from './hits.ts';
 import { LOG_NAME } from './logs.ts';
@@ -61,7 +61,7 @@ export interface Started {
 
 /**
  * Starts it as a child of this process's parent. `again`: its restart policy asks for it, nobody else. `born` hears the pid of every process that was to become the container's.
- * Throws what kept it from running; then it is as it was before, but waits for no next start.
+ * Throws what kept it from running, which its record tells then; else it is as it was before.
  */
 export async function startStored(
   root: string,
@@ -80,10 +80,6 @@ export async function startStored(
   const plan = counted(makePlan(source, { id, ...stored }, `${root}/seccomp`, layers));
   const state = { id, pid: 0, cgroup: plan.cgroup.path, root, remove: stored.rm };
   const states = StateFolder.create(runRoot, state);
-  const { dueMs: _, ...before } = record;
-  const { ended: __, stopped: ___, failure: ____, restarts = 0, pauseMs, ...young } = before;
-  const policy = again && pauseMs !== undefined ? { restarts, pauseMs } : { restarts: 0 };
-  writeRecord(root, { ...young, started: new Date().toISOString(), boot: bootId(), ...policy });
   const given = standardStreams(stored);
   try {
     writeEtcFiles(states.path, stored.etc, stored.wanted, record.idMaps);
@@ -96,14 +92,24 @@ export async function startStored(
         states.write({ ...state, pid });
       },
     });
-    const logFolder = stored.log.driver === 'none' ? undefined : openFolder(`${root}/containers/${id}`);
     const { terminal, hostPid: pid, pidfd: child } = container;
+    let logFolder: HostFd | undefined;
+    try {
+      if (stored.log.driver !== 'none') logFolder = openFolder(`${root}/containers/${id}`);
+      noteStart(root, id, again);
+    } catch (error) {
+      sendSignal(child, k.SIGKILL); // the disk is full: nobody could say that it runs
+      killCgroup(cgroupRoot() + state.cgroup);
+      removeCgroup(cgroupRoot() + state.cgroup);
+      for (const fd of [terminal, child, logFolder]) if (fd !== undefined) closeSync(fd);
+      throw error;
+    }
     const ours = terminal === undefined ? given.ours : { out: terminal, err: undefined, in: terminal };
     return { pid, child, lock: states.descriptor, logFolder, ...ours };
   } catch (error) {
     given.discard();
-    writeRecord(root, { ...before, failure: (error as Error).message });
     states.remove();
+    noteFailure(root, id, error as Error);
     throw error;
   } finally {
     given.handOver();
@@ -112,6 +118,23 @@ export async function startStored(
 
 /** Every controller that there is counts for it, as with docker, so that stats has something to tell. */
 const counted = (plan: Plan): Plan => ({ ...plan, cgroup: { ...plan.cgroup, everyController: true } });
+
+/** Only now that it runs: who was killed before has changed nothing. It may have been renamed meanwhile. */
+function noteStart(root: string, id: string, again: boolean): void {
+  const record = readRecord(root, id);
+  if (record === undefined) return;
+  const { ended: _, stopped: __, dueMs: ___, failure: ____, restarts = 0, pauseMs, ...rest } = record;
+  const policy = again && pauseMs !== undefined ? { restarts, pauseMs } : { restarts: 0 };
+  writeRecord(root, { ...rest, started: new Date().toISOString(), boot: bootId(), ...policy });
+}
+
+/** It did not get to run, and waits for no next start. */
+function noteFailure(root: string, id: string, { message }: Error): void {
+  const record = readRecord(root, id);
+  if (record === undefined || isDamaged(record)) return;
+  const { dueMs: _, ...rest } = record;
+  writeRecord(root, { ...rest, failure: message });
+}
 
 const openFolder = (path: string): HostFd => openSync(path, k.O_PATH | k.O_DIRECTORY) as HostFd;
 

@@ -24,7 +24,7 @@ import { exitCode } from '../engine/foreground.ts';
 import { type AfterEnd, endStored, startStored } from '../engine/stored.ts';
 import { type RestartPolicy, readStored } from '../engine/stored-file.ts';
 import { listStates, readRunState, StateFolder } from '../lifecycle/state.ts';
-import type { Keeper, News } from './keeper.ts';
+import type { Keeper, Listener, News } from './keeper.ts';
 import { ageMs, comesBack, comesBackAtBoot, LOST, monotonicMs, msUntil, nextPause } from './restart.ts';
 import { type Running, RunningContainers } from './running.ts';
 import { Turns } from './turns.ts';
@@ -46,15 +46,17 @@ export class Containers {
   private readonly running: RunningContainers;
   private readonly turns = new Turns();
   private readonly pauses = new Map<string, Pause>();
+  /** Children of the keeper that are to become containers. */
+  private readonly unborn = new Set<number>();
   /** Their ends are not written down yet: the disk is full. */
   private readonly late = new Set<Running>();
   /** To be started because the machine was started anew, in this order. */
   private readonly booting = new Set<string>();
 
-  constructor(root: string, runRoot: string, keeper: (tell: (news: News) => void) => Keeper) {
+  constructor(root: string, runRoot: string, keeper: (listener: Listener) => Keeper) {
     this.runRoot = runRoot;
     this.running = new RunningContainers(runRoot, root);
-    this.keeper = keeper((news) => this.hear(news));
+    this.keeper = keeper({ hear: (news) => this.hear(news), heardAll: () => this.reapOthers() });
   }
 
   /** Nothing is under way, and nothing will happen by itself. */
@@ -72,17 +74,26 @@ export class Containers {
   /** `again`: nobody asked for it, its policy did. */
   private async startNow(root: string, id: string, again: boolean): Promise<void> {
     const unborn = new Set<number>();
+    const born = (pid: number) => {
+      unborn.add(pid);
+      this.unborn.add(pid);
+    };
     try {
-      const { pid, ...kept } = await startStored(root, this.runRoot, id, again, (born) => unborn.add(born));
+      const { pid, ...kept } = await startStored(root, this.runRoot, id, again, born);
       unborn.delete(pid);
-      this.running.add(pid, id, root);
+      const one = this.running.add(pid, id, root);
+      this.unborn.delete(pid);
       this.keeper.keep(pid, kept, readStored(root, id).log);
       for (const fd of new Set(Object.values(kept))) if (fd !== undefined) closeSync(fd);
+      await one.kept;
     } catch (error) {
       this.noNextStart(root, id, {});
       throw error;
     } finally {
-      for (const pid of unborn) this.keeper.forget(pid); // what failed, or gave way to its child
+      for (const pid of unborn) {
+        this.keeper.forget(pid); // what failed, or gave way to its child
+        this.unborn.delete(pid);
+      }
       this.endPause(id);
     }
   }
@@ -91,8 +102,14 @@ export class Containers {
   private hear({ pid, ended, input }: News): void {
     const one = this.running.get(pid);
     if (one === undefined) this.keeper.forget(pid);
-    else one.input = input;
+    else one.keep(input);
     if (one && ended) this.endOf(one, ended);
+  }
+
+  /** What is still about to end is looked at again. */
+  private reapOthers(): void {
+    const known = new Set([...this.running.pids(), ...this.unborn]);
+    if (this.keeper.forgetOthers(known) > 0) setTimeout(() => this.reapOthers(), AGAIN_MS);
   }
 
   private endOf(one: Running, status: ExitStatus): void {
@@ -256,7 +273,7 @@ export class Containers {
       throw new ContainerError(`container ${id.slice(0, 12)} has no standard input`, {
         hint: 'it was made without -i: tinyctr run -d -i …',
       });
-    return this.keeper.take(found.input);
+    return this.keeper.copy(found.input);
   }
 
   endInput(id: string): void {

@@ -1,5 +1,5 @@
 /** The supervisor's end of the way to the keeper (native-shim/keeper.c), its parent; the twin of native-shim/keeper.h. */
-import { closeSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { ExitStatus } from '../core/host/child.ts';
 import { rawSyscall, shim, syscall } from '../core/host/syscall.ts';
@@ -12,6 +12,7 @@ export const orders = { KEEP: 1, FORGET: 2, END_INPUT: 3 } as const;
 export const ORDER_SIZE = 24;
 export const orderFields = { what: 0, pid: 4, present: 8, max_files: 12, max_size: 16 } as const;
 export const NEWS_SIZE = 16;
+export const KEEPER_VERSION = 1;
 /** enum kept. */
 export const keptNames = ['CHILD', 'LOCK', 'LOG_FOLDER', 'OUT', 'ERR', 'IN'] as const;
 const CLD_EXITED = 1;
@@ -35,21 +36,37 @@ export interface News {
   input: number | undefined;
 }
 
+export interface Listener {
+  hear(news: News): void;
+  /** Of all that the keeper had when this process began, it has heard. */
+  heardAll(): void;
+}
+
 export class Keeper {
   private readonly socket: HostFd;
   private readonly pid = process.ppid;
-  private readonly news: Socket;
   private rest = Buffer.alloc(0);
+  /** How many of those that the keeper had at first are still to be told; undefined: it has said nothing yet. */
+  private missing: number | undefined;
 
   /** `socket`: a SOCK_SEQPACKET; `news`: the read end of a pipe. */
-  constructor(socket: HostFd, news: HostFd, tell: (news: News) => void) {
+  constructor(socket: HostFd, news: HostFd, listener: Listener) {
     this.socket = socket;
-    this.news = new Socket({ fd: news, readable: true, writable: false });
-    this.news.on('data', (chunk: Buffer) => {
+    const stream = new Socket({ fd: news, readable: true, writable: false });
+    stream.on('data', (chunk: Buffer) => {
       this.rest = Buffer.concat([this.rest, chunk]);
-      for (; this.rest.length >= NEWS_SIZE; this.rest = this.rest.subarray(NEWS_SIZE)) tell(decodeNews(this.rest));
+      for (; this.rest.length >= NEWS_SIZE; this.rest = this.rest.subarray(NEWS_SIZE)) this.take(this.rest, listener);
     });
-    this.news.on('close', () => process.exit(1)); // nobody would hear of an end any more
+    stream.on('close', () => process.exit(1)); // nobody would hear of an end any more
+  }
+
+  private take(bytes: Buffer, listener: Listener): void {
+    if (this.missing === undefined) this.missing = greeted(bytes);
+    else {
+      listener.hear(decodeNews(bytes));
+      this.missing--;
+    }
+    if (this.missing === 0) listener.heardAll();
   }
 
   /** From now on it is the keeper's: its output goes into its log, and it is told of its end. */
@@ -86,27 +103,34 @@ export class Keeper {
   }
 
   /** A descriptor of the keeper's, copied: pidfd_getfd(2). Owned by the caller. */
-  take(number: number): HostFd {
+  copy(number: number): HostFd {
     const pidfd = syscall('pidfd_open', [this.pid, 0]) as HostFd;
     const fd = syscall('pidfd_getfd', [pidfd, number, 0]) as HostFd;
     closeSync(pidfd);
     return fd;
   }
 
-  /** Children of the keeper that are dead and nobody's: an earlier supervisor ended before it could tell. proc_pid_task_children(5). */
-  forgetOthers(known: ReadonlySet<number>): void {
-    const threads = readdirSync(`/proc/${this.pid}/task`);
-    const children = threads.flatMap((tid) =>
-      readFileSync(`/proc/${this.pid}/task/${tid}/children`, 'utf8').split(' '),
-    );
-    for (const child of children.filter(Boolean).map(Number))
-      if (child !== process.pid && !known.has(child)) this.forget(child);
+  /**
+   * Children of the keeper that are nobody's, because an earlier supervisor was killed while it made a container of them: they
+   * end when they see that, and are reaped here. Returns how many there were. proc_pid_task_children(5).
+   */
+  forgetOthers(known: ReadonlySet<number>): number {
+    const children = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'latin1').split(' ').filter(Boolean);
+    const others = children.map(Number).filter((child) => child !== process.pid && !known.has(child));
+    for (const child of others) this.forget(child);
+    return others.length;
   }
+}
 
-  /** Does not keep this process from ending. */
-  unref(): void {
-    this.news.unref();
-  }
+/** The first of the news: how many are to follow. */
+function greeted(bytes: Buffer): number {
+  const [version, count] = [bytes.readInt32LE(4), bytes.readInt32LE(8)];
+  if (version === KEEPER_VERSION) return count;
+  console.error(
+    `the keeper, process ${process.ppid}, is of another version of tinyctr (${version}, not ${KEEPER_VERSION}): ` +
+      'its containers run on, but only that version can change them. kill ends it, and them.',
+  );
+  process.exit(1);
 }
 
 export function decodeNews(bytes: Buffer): News {

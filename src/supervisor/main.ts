@@ -23,7 +23,7 @@ async function main(runRoot: string, root: string): Promise<void> {
   for (const fd of [LISTENER, ORDERS, NEWS]) syscall('fcntl', [fd, k.F_SETFD, k.FD_CLOEXEC]);
   for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined); // of a terminal that it was born at
   await cleanup(root, runRoot); // what a keeper that was killed has left: some of it may be to come back
-  const containers = new Containers(root, runRoot, (tell) => new Keeper(ORDERS, NEWS, tell));
+  const containers = new Containers(root, runRoot, (listener) => new Keeper(ORDERS, NEWS, listener));
   containers.resume(root);
   let idle: NodeJS.Timeout | undefined;
   const server = serve(LISTENER, containers, () => rest());

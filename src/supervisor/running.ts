@@ -11,7 +11,10 @@ export interface Running {
   /** Of its first process. */
   pid: number;
   root: string;
-  /** The keeper's number of the write end of its standard input. */
+  /** Resolves when the keeper has it. */
+  kept: Promise<void>;
+  /** Called with the keeper's number of the write end of its standard input. */
+  keep: (input: number | undefined) => void;
   input: number | undefined;
   /** Resolves with its exit status once that is written down. */
   ended: Promise<number>;
@@ -32,12 +35,24 @@ export class RunningContainers {
     this.defaultRoot = defaultRoot;
   }
 
+  pids(): Iterable<number> {
+    return this.byPid.keys();
+  }
+
   add(pid: number, id: string, root: string): Running {
     let end: Running['end'] = () => {};
     const ended = new Promise<number>((resolve) => {
       end = resolve;
     });
-    const one: Running = { id, pid, root, input: undefined, ended, end };
+    let told = () => {};
+    const kept = new Promise<void>((resolve) => {
+      told = resolve;
+    });
+    const keep = (input: number | undefined) => {
+      one.input = input;
+      told();
+    };
+    const one: Running = { id, pid, root, kept, keep, input: undefined, ended, end };
     this.byPid.set(pid, one);
     this.byId.set(id, one);
     return one;

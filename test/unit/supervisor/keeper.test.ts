@@ -15,7 +15,8 @@ describe('keeper.h', () => {
   test('names', () => {
     expect(header).toContain(`#define SOCKET_NAME "${SOCKET_NAME}"`);
     expect(header).toContain(`#define LOCK_NAME "${KEEPER_LOCK}"`);
-    expect(header).toContain(`#define LOG_NAME "${LOG_NAME}"`);
+    expect(header).toContain(`#define KEEPER_VERSION ${keeper.KEEPER_VERSION} `);
+    expect(readFileSync(`${nativeShim}json-log.h`, 'utf8')).toContain(`#define LOG_NAME "${LOG_NAME}"`);
   });
 
   test.each([
