@@ -3,13 +3,15 @@ import type { Command } from 'commander';
 import { ContainerError } from '../../core/kernel/error.ts';
 import { cleanup } from '../../engine/cleanup.ts';
 import { findContainer } from '../../engine/containers.ts';
+import { logFiles } from '../../engine/logs.ts';
 import { readStored } from '../../engine/stored-file.ts';
 import type { Globals } from '../globals.ts';
+import { refuse } from '../limit-options.ts';
 import { logWish, printLogs } from '../print-logs.ts';
 import { requireRoot } from '../require.ts';
 
 export function define(program: Command, globals: () => Globals): void {
-  program
+  const logs = program
     .command('logs')
     .description('Print what a container wrote: its standard output and its standard error, each where it belongs.')
     .argument('<container>', 'name, id or beginning of an id')
@@ -26,6 +28,11 @@ export function define(program: Command, globals: () => Globals): void {
       const { id } = findContainer(root, reference);
       if (readStored(root, id).log.driver === 'none')
         throw new ContainerError(`container ${id.slice(0, 12)} keeps no log: it was made with --log-driver none`);
+      if (logFiles(`${root}/containers/${id}`).length === 0)
+        throw new ContainerError(`container ${id.slice(0, 12)} keeps no log: what it wrote went to where it was run`, {
+          hint: 'tinyctr run -d keeps one',
+        });
       await printLogs(globals(), id, wish);
     });
+  refuse(logs, '--details', 'is for log drivers with details, and json-file has none');
 }
