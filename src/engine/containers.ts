@@ -10,15 +10,17 @@ import {
   readlinkSync,
   renameSync,
   rmdirSync,
-  rmSync,
   statSync,
   symlinkSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { IdMaps } from '../core/plan/plan.ts';
 import { hostId } from '../core/plan/user-namespace.ts';
 import { removeTree } from '../image/unpack/remove-tree.ts';
+import { tryFolderLock, withFolderLock } from './folder-lock.ts';
+import { generatedNames } from './generated-names.ts';
 import type { HitFacts } from './hits.ts';
 import { isName } from './identity.ts';
 
@@ -57,53 +59,104 @@ export interface ContainerRecord {
 const folderOf = (root: string, id: string): string => `${root}/containers/${id}`;
 const nameLink = (root: string, name: string): string => `${root}/containers/.names/${name}`;
 
-/** Makes the container's folder: upper and work for overlayfs, rootfs to mount it on. Throws if the name is taken. */
-export function createContainer(root: string, record: ContainerRecord): string {
-  const folder = folderOf(root, record.id);
-  mkdirSync(`${root}/containers`, { recursive: true, mode: 0o700 });
-  mkdirSync(folder, { mode: 0o700 });
-  try {
-    if (record.name) takeName(root, record.name, record.id);
-  } catch (error) {
-    rmdirSync(folder);
-    throw error;
-  }
-  mkdirSync(`${folder}/upper`, { mode: 0o755 });
-  if (record.idMaps) chownSync(`${folder}/upper`, hostId(record.idMaps.uid, 0)!, hostId(record.idMaps.gid, 0)!);
-  mkdirSync(`${folder}/work`, { mode: 0o700 });
-  mkdirSync(`${folder}/rootfs`, { mode: 0o700 });
-  writeRecord(root, record);
-  return folder;
-}
-
-/** Call it when the container's folder is there: a name without one is taken for a dead container's. */
-function takeName(root: string, name: string, id: string): void {
+/**
+ * Makes the container's folder: upper and work for overlayfs, rootfs to mount it on. Returns its record, with a name where none was
+ * asked for. Throws if the name is taken.
+ */
+export function createContainer(root: string, record: ContainerRecord): ContainerRecord {
+  const { id, idMaps } = record;
+  const folder = folderOf(root, id);
   mkdirSync(`${root}/containers/.names`, { recursive: true, mode: 0o700 });
-  try {
-    symlinkSync(id, nameLink(root, name));
-  } catch (error) {
-    if ((error as { code?: string }).code !== 'EEXIST') throw error;
-    const owner = ownerOf(root, name);
-    if (owner === undefined || !existsSync(folderOf(root, owner))) {
-      rmSync(nameLink(root, name), { force: true });
-      takeName(root, name, id);
-      return;
+  mkdirSync(folder, { mode: 0o700 });
+  return withFolderLock(folder, () => {
+    let name: string;
+    try {
+      name = withNamesLock(root, () => takeNames(root, record.name ? [record.name] : generatedNames(id), id));
+    } catch (error) {
+      rmdirSync(folder);
+      throw error;
     }
-    throw new ContainerError(`the name ${name} is in use by container ${owner.slice(0, 12)}`, {
-      hint: `tinyctr rm ${name}, or choose another name`,
-    });
+    mkdirSync(`${folder}/upper`, { mode: 0o755 });
+    if (idMaps) chownSync(`${folder}/upper`, hostId(idMaps.uid, 0)!, hostId(idMaps.gid, 0)!);
+    mkdirSync(`${folder}/work`, { mode: 0o700 });
+    mkdirSync(`${folder}/rootfs`, { mode: 0o700 });
+    const named = { ...record, name };
+    writeRecord(root, named);
+    return named;
+  })!;
+}
+
+/** The first of them that is free; with the names' lock. Call it when the container's folder is there: a name without one is taken for a dead container's. */
+function takeNames(root: string, names: Iterable<string>, id: string): string {
+  let last = '';
+  for (const name of names) {
+    last = name;
+    const owner = ownerOf(root, name);
+    if (owner !== undefined && isNamed(root, owner, name)) continue;
+    if (owner !== undefined) unlinkSync(nameLink(root, name));
+    symlinkSync(id, nameLink(root, name));
+    return name;
   }
+  throw new ContainerError(`the name ${last} is in use by container ${ownerOf(root, last)?.slice(0, 12)}`, {
+    hint: `tinyctr rm ${last}, or choose another name`,
+  });
 }
 
-/** @throws ContainerError if the name is taken; then nothing has changed */
-export function renameContainer(root: string, record: ContainerRecord, name: string): void {
-  if (record.name === name) throw new ContainerError(`that is its name already: ${name}`, { exitCode: 1 });
-  takeName(root, name, record.id);
-  writeRecord(root, { ...record, name });
-  if (record.name) rmSync(nameLink(root, record.name), { force: true });
+/** False for a name that somebody left who was killed while he made, renamed or removed a container. */
+function isNamed(root: string, id: string, name: string): boolean {
+  const record = readRecord(root, id);
+  if (record !== undefined) return record.name === name || isDamaged(record);
+  const free = tryFolderLock(folderOf(root, id));
+  if (typeof free === 'number') closeSync(free);
+  return free === 'held'; // it is being made
 }
 
-export function writeRecord(root: string, record: ContainerRecord): void {
+/** Returns its record and the name it had. @throws ContainerError if the name is taken; then nothing has changed */
+export function renameContainer(root: string, id: string, name: string): { old: string; record: ContainerRecord } {
+  const renamed = withFolderLock(folderOf(root, id), () =>
+    withNamesLock(root, () => {
+      const before = readRecord(root, id);
+      if (before === undefined) return undefined;
+      const old = before.name ?? '';
+      if (old === name) throw new ContainerError(`that is its name already: ${name}`, { exitCode: 1 });
+      takeNames(root, [name], id);
+      const record = { ...before, name };
+      writeRecord(root, record);
+      if (old && ownerOf(root, old) === id) unlinkSync(nameLink(root, old));
+      return { old, record };
+    }),
+  );
+  if (renamed === undefined) throw gone(id);
+  return renamed;
+}
+
+const gone = (id: string) => new ContainerError(`no such container: ${id.slice(0, 12)}`, { exitCode: 1 });
+
+/** Names are given and taken by one process at a time. Who needs a container's lock as well has that first. */
+export function withNamesLock<T>(root: string, act: () => T): T {
+  mkdirSync(`${root}/containers/.names`, { recursive: true, mode: 0o700 });
+  return withFolderLock(`${root}/containers/.names`, act)!;
+}
+
+/**
+ * The one way to change a record that is there: what others change meanwhile, a name, an end, is not lost. `change` returns the record as it is to be, or the
+ * one it was given. Returns it; undefined where the container is gone.
+ */
+export function changeRecord(
+  root: string,
+  id: string,
+  change: (record: ContainerRecord) => ContainerRecord,
+): ContainerRecord | undefined {
+  return withFolderLock(folderOf(root, id), () => {
+    const before = readRecord(root, id);
+    if (before === undefined) return undefined;
+    const record = change(before);
+    if (record !== before) writeRecord(root, record);
+    return record;
+  });
+}
+
+function writeRecord(root: string, record: ContainerRecord): void {
   const file = `${folderOf(root, record.id)}/container.json`;
   writeFileSync(`${file}.new`, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 });
   renameSync(`${file}.new`, file);
@@ -119,37 +172,84 @@ export function readRecord(root: string, id: string): ContainerRecord | undefine
   }
 }
 
+export const isDamaged = ({ image }: ContainerRecord): boolean => image === '';
+
 /** What is shown of a container whose record can't be read: it can be listed and removed, and the others work. */
 function damaged(id: string): ContainerRecord {
   const nothing = { name: undefined, command: [], labels: {}, stopSignal: undefined };
   return { id, image: '', imageName: '(damaged record)', created: new Date(0).toISOString(), ...nothing };
 }
 
-export const isDamaged = ({ image }: ContainerRecord): boolean => image === '';
+/**
+ * Record, writable layer and name are gone afterwards, also those of a container that was only half made, or half removed. `mayGo` is asked
+ * while nobody else can change or start it. Returns the record it had; undefined where it is not there, or may not go.
+ */
+export function removeContainer(
+  root: string,
+  id: string,
+  mayGo = (_: ContainerRecord) => true,
+): ContainerRecord | undefined {
+  const folder = folderOf(root, id);
+  const removed = withFolderLock(folder, () => {
+    const record = readRecord(root, id);
+    if (!existsSync(folder) || (record && !mayGo(record))) return undefined;
+    withNamesLock(root, () => {
+      renameSync(folder, removedFolder(root, id)); // from here on it is no container
+      dropName(root, id, record);
+    });
+    try {
+      removeFolder(root, removedName(id)); // still with the lock: whoever gets it knows that nobody goes on
+    } catch (error) {
+      renameSync(removedFolder(root, id), folder);
+      throw error;
+    }
+    return { record };
+  });
+  if (removed === undefined) finishRemoval(root, id);
+  return removed?.record;
+}
 
-/** Record, writable layer and name are gone afterwards, also those of a container that was only half made. */
-export function removeContainer(root: string, id: string): void {
-  dropName(root, id, readRecord(root, id)); // first: a name without a folder is anybody's
+const removedName = (id: string): string => `.removed-${id}`;
+const removedFolder = (root: string, id: string): string => folderOf(root, removedName(id));
+
+function removeFolder(root: string, name: string): void {
   const containers = openSync(`${root}/containers`, 'r');
-  removeTree(containers, id); // what the container wrote may be deeper than any path
+  removeTree(containers, name); // what the container wrote may be deeper than any path
   closeSync(containers);
+}
+
+/** Whoever began it may have been killed. */
+export function finishRemoval(root: string, id: string): void {
+  withFolderLock(removedFolder(root, id), () => {
+    withNamesLock(root, () => dropName(root, id, undefined));
+    removeFolder(root, removedName(id));
+  });
+}
+
+/** Ids of containers whose removal was begun by a process that is gone. */
+export function halfRemoved(root: string): string[] {
+  const begun = foldersOf(root).filter((name) => name.startsWith(removedName('')));
+  return begun.flatMap((name) => {
+    const lock = tryFolderLock(folderOf(root, name));
+    if (typeof lock !== 'number') return [];
+    closeSync(lock);
+    return [name.slice(removedName('').length)];
+  });
 }
 
 /** Of a container that nobody runs any more, and whose end nobody has seen. One that was created and did not get to run stays so. */
 export function endRecord(root: string, id: string, remove: boolean): void {
-  const record = readRecord(root, id);
-  const ran = record && (record.started !== undefined || record.boot !== undefined);
-  if (remove || !record) removeContainer(root, id);
-  else if (ran && !record.ended)
-    writeRecord(root, { ...record, ended: { at: new Date().toISOString(), exitCode: 137 } });
+  const ended = { at: new Date().toISOString(), exitCode: 137 };
+  const ran = ({ started, boot }: ContainerRecord) => started !== undefined || boot !== undefined;
+  const end = (record: ContainerRecord) => (record.ended || !ran(record) ? record : { ...record, ended });
+  if (remove || !changeRecord(root, id, end)) removeContainer(root, id);
 }
 
 /** Without a record, or with a damaged one, it may have had a name all the same: then all names are looked at. */
 function dropName(root: string, id: string, record: ContainerRecord | undefined): void {
-  const folder = `${root}/containers/.names`;
   const known = record !== undefined && !isDamaged(record);
-  const names = known ? [record.name] : existsSync(folder) ? readdirSync(folder) : [];
-  for (const name of names) if (name && ownerOf(root, name) === id) rmSync(nameLink(root, name), { force: true });
+  const names = known ? [record.name] : readdirSync(`${root}/containers/.names`);
+  for (const name of names) if (name && ownerOf(root, name) === id) unlinkSync(nameLink(root, name));
 }
 
 function ownerOf(root: string, name: string): string | undefined {
@@ -161,11 +261,11 @@ function ownerOf(root: string, name: string): string | undefined {
   }
 }
 
+const foldersOf = (root: string): string[] =>
+  existsSync(`${root}/containers`) ? readdirSync(`${root}/containers`) : [];
+
 /** All that have a folder, with a record or without. */
-function containerIds(root: string): string[] {
-  if (!existsSync(`${root}/containers`)) return [];
-  return readdirSync(`${root}/containers`).filter((name) => /^[0-9a-f]{64}$/.test(name));
-}
+const containerIds = (root: string): string[] => foldersOf(root).filter((name) => /^[0-9a-f]{64}$/.test(name));
 
 export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
 

@@ -5,12 +5,19 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { cleanBlobs, cleanStore, findUnused, removeUnused } from '../image/clean.ts';
-import { withStoreLock } from '../image/lock.ts';
 import { processesIn } from '../lifecycle/processes.ts';
 import { listStates, listUnborn, removeUnborn, StateFolder } from '../lifecycle/state.ts';
 import { deadFilters } from '../seccomp/cache.ts';
 import { cleanup, readState } from './cleanup.ts';
-import { deadNames, endRecord, lostContainers, readRecord } from './containers.ts';
+import {
+  deadNames,
+  endRecord,
+  finishRemoval,
+  halfRemoved,
+  lostContainers,
+  readRecord,
+  withNamesLock,
+} from './containers.ts';
 import { isLimit } from './limit-name.ts';
 
 interface Effect {
@@ -36,7 +43,7 @@ export const effects = {
     inverse: 'removed; /tinyctr and parents of --cgroup-parent stay',
   },
   container: {
-    is: 'record, name and writable layer of a container with --rm, or of one that was only half made',
+    is: 'record, name and writable layer of a container with --rm, or of one that was only half made or half removed',
     dead: `${locked}, or the machine was started anew meanwhile`,
     inverse: 'removed; its range of ids is free again',
   },
@@ -121,11 +128,21 @@ const sources: readonly Source[] = [
     },
   },
   {
+    find: ({ root }) =>
+      of(
+        'container',
+        halfRemoved(root).map((id) => `${root}/containers/.removed-${id}`),
+      ),
+    undo: ({ root }) => {
+      for (const id of halfRemoved(root)) finishRemoval(root, id);
+    },
+  },
+  {
     find: ({ root }) => of('name', deadNames(root)),
     undo: ({ root }) => {
       if (deadNames(root).length === 0) return;
       // With the lock nobody takes one of them meanwhile.
-      withStoreLock(root, () => {
+      withNamesLock(root, () => {
         for (const path of deadNames(root)) rmSync(path, { force: true });
       });
     },

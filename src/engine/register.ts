@@ -60,14 +60,14 @@ function askedOf(options: RunOptions, entrypoint: readonly string[], args: reado
   return { volume, tmpfs, capAdd, capDrop, privileged, securityOpt, deviceCgroupRule, userns, cidfile, ...words };
 }
 
-/** Makes the container's folder: from here on rmi refuses, a container uses the image. @throws IdsTaken, ContainerError */
-export async function register(root: string, record: ContainerRecord): Promise<void> {
+/** Makes the container's folder: from here on rmi refuses, a container uses the image. Returns the record with a name. @throws IdsTaken, ContainerError */
+export async function register(root: string, record: ContainerRecord): Promise<ContainerRecord> {
   const areTaken = record.idMaps && (await import('./id-ranges.ts')).areTaken;
-  withStoreLock(root, () => {
+  return withStoreLock(root, () => {
     if (areTaken?.(root, record.idMaps!)) throw new IdsTaken();
     if (!existsSync(imageFile(root, record.image)))
       throw new ContainerError(`the image ${record.imageName} was removed just now`);
-    createContainer(root, record);
+    return createContainer(root, record);
   });
 }
 

@@ -7,7 +7,7 @@ import type { IdMaps, Plan } from '../core/plan/plan.ts';
 import type { HostFd, Observer } from '../core/stage/stage.ts';
 import { StateFolder } from '../lifecycle/state.ts';
 import { askedRun, type StoreRequest, withIdMaps } from './asked.ts';
-import { removeContainer, writeRecord } from './containers.ts';
+import { changeRecord, removeContainer } from './containers.ts';
 import { exitCode, openStdio, superviseForeground } from './foreground.ts';
 import { factsOf, type Hit, readHits } from './hits.ts';
 import { makePlan, mapLayers } from './plan.ts';
@@ -84,7 +84,10 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     gone = cgroupGone;
     const limitsHit = hits.length > 0 ? { limitsHit: factsOf(hits) } : {};
     if (options.rm) removeContainer(root, id);
-    else writeRecord(root, { ...record, ended: { at: new Date().toISOString(), exitCode: status, ...limitsHit } });
+    else {
+      const ended = { at: new Date().toISOString(), exitCode: status, ...limitsHit };
+      changeRecord(root, id, (record) => ({ ...record, ended }));
+    }
     if (hits.length > 0) await request.tell(hits);
     return status;
   } catch (error) {

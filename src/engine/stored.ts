@@ -13,7 +13,7 @@ import type { HostFd } from '../core/stage/stage.ts';
 import { findImage, layersFolder } from '../image/store.ts';
 import { type RunState, StateFolder } from '../lifecycle/state.ts';
 import { askedRun, type StoreRequest, withIdMaps } from './asked.ts';
-import { bootId, type ContainerRecord, isDamaged, readRecord, removeContainer, writeRecord } from './containers.ts';
+import { bootId, type ContainerRecord, changeRecord, isDamaged, readRecord, removeContainer } from './containers.ts';
 import { exitCode } from './foreground.ts';
 import { factsOf, readHits } from './hits.ts';
 import { LOG_NAME } from './logs.ts';
@@ -29,7 +29,7 @@ export async function createStored(request: StoreRequest, life: LifeOptions): Pr
   return await withIdMaps(request, async (idMaps) => {
     const asked = askedRun(request, idMaps);
     const { id } = asked;
-    const plan = makePlan(request, asked, `${root}/seccomp`, idMaps && { lower: request.image.layers, idMapped: true });
+    const plan = makePlan(request, asked, undefined, idMaps && { lower: request.image.layers, idMapped: true });
     checkCidfile(options);
     const { boot: _, ...record } = recordOf(request, asked, plan.process.args, idMaps); // it outlives any boot
     await register(root, record);
@@ -71,7 +71,7 @@ export async function startStored(
   born: (pid: number) => void,
 ): Promise<Started> {
   const record = readRecord(root, id);
-  if (record === undefined) throw new ContainerError(`no such container: ${id.slice(0, 12)}`);
+  if (record === undefined) throw noSuch(id);
   const stored = readStored(root, id);
   const image = findImage(root, record.image);
   if (image === undefined) throw new ContainerError(`the image ${record.imageName} is gone`);
@@ -80,6 +80,11 @@ export async function startStored(
   const plan = counted(makePlan(source, { id, ...stored }, `${root}/seccomp`, layers));
   const state = { id, pid: 0, cgroup: plan.cgroup.path, root, remove: stored.rm };
   const states = StateFolder.create(runRoot, state);
+  // After its state folder is there: whoever removes containers looks for that with the record's lock.
+  if (!changeRecord(root, id, (now) => now)) {
+    states.remove();
+    throw noSuch(id);
+  }
   const given = standardStreams(stored);
   try {
     writeEtcFiles(states.path, stored.etc, stored.wanted, record.idMaps);
@@ -121,19 +126,20 @@ const counted = (plan: Plan): Plan => ({ ...plan, cgroup: { ...plan.cgroup, ever
 
 /** Only now that it runs: who was killed before has changed nothing. It may have been renamed meanwhile. */
 function noteStart(root: string, id: string, again: boolean): void {
-  const record = readRecord(root, id);
-  if (record === undefined) return;
-  const { ended: _, stopped: __, dueMs: ___, failure: ____, restarts = 0, pauseMs, ...rest } = record;
-  const policy = again && pauseMs !== undefined ? { restarts, pauseMs } : { restarts: 0 };
-  writeRecord(root, { ...rest, started: new Date().toISOString(), boot: bootId(), ...policy });
+  changeRecord(root, id, (record) => {
+    const { ended: _, stopped: __, dueMs: ___, failure: ____, restarts = 0, pauseMs, ...rest } = record;
+    const policy = again && pauseMs !== undefined ? { restarts, pauseMs } : { restarts: 0 };
+    return { ...rest, started: new Date().toISOString(), boot: bootId(), ...policy };
+  });
 }
 
 /** It did not get to run, and waits for no next start. */
 function noteFailure(root: string, id: string, { message }: Error): void {
-  const record = readRecord(root, id);
-  if (record === undefined || isDamaged(record)) return;
-  const { dueMs: _, ...rest } = record;
-  writeRecord(root, { ...rest, failure: message });
+  changeRecord(root, id, (record) => {
+    if (isDamaged(record)) return record;
+    const { dueMs: _, ...rest } = record;
+    return { ...rest, failure: message };
+  });
 }
 
 const openFolder = (path: string): HostFd => openSync(path, k.O_PATH | k.O_DIRECTORY) as HostFd;
@@ -178,9 +184,7 @@ export function endStored(
   removeCgroup(cgroup);
   const limitsHit = hits.length > 0 ? { limitsHit: factsOf(hits) } : {};
   const end = { at: new Date().toISOString(), exitCode: code, ...limitsHit };
-  const ended = { ...record, ended: end, ...next(record, code) };
-  writeRecord(root, ended);
-  return ended;
+  return changeRecord(root, state.id, (now) => ({ ...now, ended: end, ...next(now, code) }));
 }
 
 /** None where that can't be read any more: its end is written down all the same. */
@@ -191,3 +195,5 @@ function limitsOf(root: string, id: string): StoredContainer['limits'] {
     return [];
   }
 }
+
+const noSuch = (id: string) => new ContainerError(`no such container: ${id.slice(0, 12)}`);

@@ -95,7 +95,8 @@ interface ContainerUse {
 /** The containers of this root, whatever state they are in. Throws ContainerError for a record that can't be read. */
 export function containersOf(root: string): ContainerUse[] {
   const folder = join(root, 'containers');
-  return readdirIfThere(folder).flatMap((id) => {
+  const ids = readdirIfThere(folder).filter((name) => !name.startsWith('.')); // names, and what is being removed
+  return ids.flatMap((id) => {
     const path = join(folder, id, 'container.json');
     const text = readIfThere(path);
     if (text === undefined) return [];

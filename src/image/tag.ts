@@ -6,8 +6,8 @@ import { needImage } from './need.ts';
 import { findImage } from './records.ts';
 import { parseReference } from './reference.ts';
 
-/** The target moves when another image has it. Throws ContainerError, changing nothing. */
-export async function tagImage(root: string, source: string, target: string): Promise<void> {
+/** The target moves when another image has it. Returns the image's id. Throws ContainerError, changing nothing. */
+export async function tagImage(root: string, source: string, target: string): Promise<string> {
   const reference = parseReference(target);
   if (reference.digest !== undefined)
     throw new ContainerError(`a tag can't be given to ${target}: a digest belongs to its content`);
@@ -16,4 +16,5 @@ export async function tagImage(root: string, source: string, target: string): Pr
     if (findImage(root, id) === undefined) throw new ContainerError(`No such image: ${source}`, { exitCode: 1 });
     writeWhole(nameFile(root, reference), `sha256:${id}\n`);
   });
+  return id;
 }

@@ -14,11 +14,11 @@ import type { HostFd } from '../core/stage/stage.ts';
 import {
   bootId,
   type ContainerRecord,
+  changeRecord,
   isDamaged,
   listContainers,
   readRecord,
   removeContainer,
-  writeRecord,
 } from '../engine/containers.ts';
 import { exitCode } from '../engine/foreground.ts';
 import { type AfterEnd, endStored, startStored } from '../engine/stored.ts';
@@ -198,12 +198,11 @@ export class Containers {
 
   /** It waits for no next start any more. */
   private noNextStart(root: string, id: string, more: { stopped?: true }): ContainerRecord | undefined {
-    const record = readRecord(root, id);
-    if (record === undefined || isDamaged(record)) return record;
-    const { dueMs: _, ...rest } = record;
-    const changed = { ...rest, ...more };
-    writeRecord(root, changed);
-    return changed;
+    return changeRecord(root, id, (record) => {
+      if (isDamaged(record)) return record;
+      const { dueMs: _, ...rest } = record;
+      return { ...rest, ...more };
+    });
   }
 
   private thaw(id: string): void {
@@ -227,7 +226,7 @@ export class Containers {
     else if (ended) {
       const next = this.whatComesNext(root, record, ended.exitCode, 0); // the keeper was killed, and the container with it
       if (next.dueMs === undefined) return;
-      writeRecord(root, { ...record, ...next });
+      changeRecord(root, id, (now) => ({ ...now, ...next }));
       this.startLater(root, id, next.dueMs);
     }
   }
@@ -248,9 +247,8 @@ export class Containers {
 
   /** What can't be started is not tried again in this boot, unless its policy says so. */
   private endOfLost(root: string, id: string): void {
-    const record = readRecord(root, id);
     const lost = { at: new Date().toISOString(), exitCode: LOST };
-    if (record) writeRecord(root, { ...record, boot: bootId(), ended: record.ended ?? lost });
+    changeRecord(root, id, (record) => ({ ...record, boot: bootId(), ended: record.ended ?? lost }));
   }
 
   /** Its exit status, at once if it does not run; of one that waits for its next start, that of the next run. */

@@ -126,6 +126,8 @@ describe('tinyctr cleanup', needs({ root: true }), () => {
       return `${root}/containers/${id}`;
     };
     const lostKept = left('record', `${lost('1', { name: 'lost' })}/container.json`);
+    symlinkSync(hex('1', 64), `${root}/containers/.names/lost`);
+    write(`${left('container', `${root}/containers/.removed-${hex('7', 64)}`)}/upper/file`);
     left('container', lost('2', { remove: true }));
     const halfMade = left('container', `${root}/containers/${hex('3', 64)}`);
     mkdirSync(`${halfMade}/upper`, { recursive: true });

@@ -1,5 +1,5 @@
 /** What people do with containers that run in the background: exec, ps, inspect, pause, rename, top, stats. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { needs } from '../support/need.ts';
 import { Pty } from '../support/pty.ts';
@@ -158,6 +158,40 @@ describe('seen', needs({ root: true }), () => {
     expect((await inspect('another')).Id).toBe(other);
     expect(await engine.run('inspect', 'other')).toMatchObject({ code: 1 });
     await must('rm', 'another');
+  });
+
+  test('without --name it gets two words, which do what a name does', async () => {
+    const made = await must('create', 'busybox');
+    const name = ((await inspect(made)).Name as string).slice(1);
+    expect(name).toMatch(/^[a-z]+_[a-z]+$/);
+    expect(await must('ps', '-a', '--filter', `id=${made}`)).toMatch(new RegExp(` ${name}$`));
+    expect(await must('rm', name)).toBe(name);
+    const child = engine.spawn('run', '--rm', 'busybox', 'sleep', '1000');
+    const shown = async () => (await must('ps', '--filter', 'status=running')).split('\n').slice(1);
+    let rows: string[] = [];
+    for (const until = Date.now() + 30_000; Date.now() < until && rows.length < 2; ) rows = await shown();
+    const other = rows.map((row) => row.split(/ +/).at(-1)!).find((each) => each !== 'one')!;
+    expect(other).toMatch(/^[a-z]+_[a-z]+$/);
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    await must('kill', other);
+    expect(await ended).toBe(137);
+  });
+
+  test('renamed and restarted by many at once, no change is lost, and no name stays behind', async () => {
+    const made = await must('run', '-d', '--name', 'start', '--stop-timeout', '0', 'busybox', 'sleep', '1000');
+    const names = Array.from({ length: 8 }, (_, i) => `name${i}`);
+    const renames = names.map((name) => engine.run('rename', made, name));
+    const restarts = Array.from({ length: 4 }, () => engine.run('restart', made));
+    for (const result of await Promise.all([...renames, ...restarts]))
+      expect(result).toMatchObject({ code: 0, stderr: '' });
+    const links = readdirSync(`${engine.root}/containers/.names`).filter(
+      (name) => readlinkSync(`${engine.root}/containers/.names/${name}`) === made,
+    );
+    expect(links).toHaveLength(1);
+    expect(names).toContain(links[0]);
+    expect(await inspect(links[0]!)).toMatchObject({ Id: made, Name: `/${links[0]}`, State: { Running: true } });
+    await must('rm', '-f', made);
+    expect(readdirSync(`${engine.root}/containers/.names`)).not.toContain(links[0]);
   });
 
   test('top and stats', async () => {

@@ -5,6 +5,7 @@ import { storedBytes } from '../../image/blob-list.ts';
 import { humanSize } from '../../image/present.ts';
 import { pruneImages, readUntil } from '../../image/prune.ts';
 import type { Globals } from '../globals.ts';
+import { tellRemoved } from '../removed-images.ts';
 import { requireRoot } from '../require.ts';
 import { define as defineHistory } from './history.ts';
 import { define as defineImages } from './images.ts';
@@ -59,6 +60,7 @@ function definePrune(image: Command, globals: () => Globals): void {
       const { root } = globals();
       const before = storedBytes(root);
       const removed = pruneImages(root, { all, until });
+      for (const one of removed) tellRemoved(root, one.deleted[0]!, one);
       const lines = removed.flatMap(({ untagged, deleted }) => [
         ...untagged.map((name) => `untagged: ${name}\n`),
         ...deleted.map((digest) => `deleted: ${digest}\n`),

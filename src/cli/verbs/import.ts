@@ -1,5 +1,7 @@
 /** tinyctr import: a root filesystem becomes an image. */
 import type { Command } from 'commander';
+import { imageEvent, tell } from '../../engine/journal.ts';
+import { familiarName, parseReference } from '../../image/reference.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 
@@ -13,8 +15,12 @@ export function define(program: Command, globals: () => Globals): void {
     .action(async (source: string, name: string | undefined, options: { change: string[] }) => {
       requireRoot();
       const { importImage } = await import('../../image/import.ts');
-      const image = await importImage(globals().root, source, name, options.change);
-      process.stdout.write(`sha256:${image.id}\n`);
+      const { root } = globals();
+      const image = await importImage(root, source, name, options.change);
+      const id = `sha256:${image.id}`;
+      const tagged = name === undefined ? [] : [imageEvent('tag', id, familiarName(parseReference(name)))];
+      tell(root, [...tagged, imageEvent('import', id, id)]);
+      process.stdout.write(`${id}\n`);
     });
 }
 

@@ -1,5 +1,6 @@
 /** tinyctr load: images that docker, podman, skopeo or buildx have saved. */
 import type { Command } from 'commander';
+import { imageEvent, tell } from '../../engine/journal.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 
@@ -12,7 +13,9 @@ export function define(program: Command, globals: () => Globals): void {
     .action(async (options: { input: string; quiet?: boolean }) => {
       requireRoot();
       const { loadImages } = await import('../../image/load.ts');
-      for (const { id, names } of await loadImages(globals().root, options.input)) {
+      const { root } = globals();
+      for (const { id, names } of await loadImages(root, options.input)) {
+        tell(root, [imageEvent('load', `sha256:${id}`, `sha256:${id}`)]);
         if (options.quiet) continue;
         const tags = names.filter((name) => !name.includes('@'));
         for (const tag of tags) process.stdout.write(`Loaded image: ${tag}\n`);

@@ -1,7 +1,8 @@
 /** tinyctr pull: an image from a registry. */
 import type { Command } from 'commander';
 import { ContainerError } from '../../core/kernel/error.ts';
-import { familiarName, parseReference } from '../../image/reference.ts';
+import { imageEvent, tell } from '../../engine/journal.ts';
+import { familiarName, familiarRepository, parseReference } from '../../image/reference.ts';
 import type { Globals } from '../globals.ts';
 import { untilInterrupted } from '../interruption.ts';
 import { requireRoot } from '../require.ts';
@@ -50,6 +51,7 @@ async function pull(root: string, name: string, { platform, insecure = false, qu
     });
     process.exitCode = 0;
     const shown = familiarName(reference);
+    tell(root, [imageEvent('pull', shown, familiarRepository(reference))]);
     say(`Digest: ${digest}`);
     say(`Status: ${isOld ? 'Image is up to date' : 'Downloaded newer image'} for ${shown}`);
     process.stdout.write(`${reference.domain}/${reference.path}${shown.slice(shown.search(/[:@][^/]*$/))}\n`);

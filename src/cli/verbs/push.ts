@@ -1,7 +1,8 @@
 /** tinyctr push: an image to a registry. */
 import type { Command } from 'commander';
 import { ContainerError } from '../../core/kernel/error.ts';
-import { familiarRepository, parseReference, type Reference } from '../../image/reference.ts';
+import { imageEvent, tell } from '../../engine/journal.ts';
+import { familiarName, familiarRepository, parseReference, type Reference } from '../../image/reference.ts';
 import type { Globals } from '../globals.ts';
 import { untilInterrupted } from '../interruption.ts';
 import { requireRoot } from '../require.ts';
@@ -41,6 +42,7 @@ async function push(root: string, name: string, { allTags = false, insecure = fa
       const { signal } = interruption;
       const progress = await makeProgress(quiet);
       const { digest, size } = await pushImage({ root, reference: one, insecure, signal, progress });
+      tell(root, [imageEvent('push', familiarName(one), familiarRepository(one))]);
       say(`${one.tag}: digest: ${digest} size: ${size}`);
       if (quiet) process.stdout.write(`${one.domain}/${one.path}:${one.tag}\n`);
     }

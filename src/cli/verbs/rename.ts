@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { cleanup } from '../../engine/cleanup.ts';
 import { findContainer, renameContainer } from '../../engine/containers.ts';
 import { checkName } from '../../engine/identity.ts';
+import { containerEvent, tell } from '../../engine/journal.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
 
@@ -17,6 +18,7 @@ export function define(program: Command, globals: () => Globals): void {
       checkName(name);
       requireRoot();
       await cleanup(root, runRoot);
-      renameContainer(root, findContainer(root, reference), name);
+      const { old, record } = renameContainer(root, findContainer(root, reference).id, name);
+      tell(root, [containerEvent(record, 'rename', { oldName: `/${old}` })]);
     });
 }

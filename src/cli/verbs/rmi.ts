@@ -1,8 +1,10 @@
 /** tinyctr rmi: removes names, and images with their last one. */
 import type { Command } from 'commander';
 import { ContainerError } from '../../core/kernel/error.ts';
+import { findImage } from '../../image/records.ts';
 import { removeImage } from '../../image/remove.ts';
 import type { Globals } from '../globals.ts';
+import { tellRemoved } from '../removed-images.ts';
 import { requireRoot } from '../require.ts';
 
 export function define(program: Command, globals: () => Globals): void {
@@ -23,7 +25,10 @@ export function define(program: Command, globals: () => Globals): void {
 /** Prints what is gone. An error is returned, so that the other names get their turn. */
 function remove(root: string, name: string, force: boolean): ContainerError | undefined {
   try {
-    const { untagged, deleted } = removeImage(root, name, force);
+    const id = findImage(root, name)?.id ?? '';
+    const removed = removeImage(root, name, force);
+    const { untagged, deleted } = removed;
+    tellRemoved(root, `sha256:${id}`, removed);
     for (const reference of untagged) process.stdout.write(`Untagged: ${reference}\n`);
     for (const digest of deleted) process.stdout.write(`Deleted: ${digest}\n`);
     return undefined;

@@ -1,5 +1,7 @@
 /** tinyctr save: images for another machine, or for docker, podman and skopeo. */
 import { type Command, Option } from 'commander';
+import { imageEvent, tell } from '../../engine/journal.ts';
+import { findImage } from '../../image/records.ts';
 import type { SaveOptions } from '../../image/save.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
@@ -18,6 +20,12 @@ export function define(program: Command, globals: () => Globals): void {
     .action(async (images: string[], options: { output?: string; format: SaveOptions['format'] }) => {
       requireRoot();
       const { saveImages } = await import('../../image/save.ts');
-      await saveImages(globals().root, images, { format: options.format, output: options.output });
+      const { root } = globals();
+      await saveImages(root, images, { format: options.format, output: options.output });
+      const ids = new Set(images.flatMap((name) => findImage(root, name)?.id ?? []));
+      tell(
+        root,
+        [...ids].map((id) => imageEvent('save', `sha256:${id}`, `sha256:${id}`)),
+      );
     });
 }

@@ -1,5 +1,7 @@
 /** tinyctr tag: one more name for an image. */
 import type { Command } from 'commander';
+import { imageEvent, tell } from '../../engine/journal.ts';
+import { familiarName, parseReference } from '../../image/reference.ts';
 import { tagImage } from '../../image/tag.ts';
 import type { Globals } from '../globals.ts';
 import { requireRoot } from '../require.ts';
@@ -12,6 +14,8 @@ export function define(program: Command, globals: () => Globals): void {
     .argument('<target>', 'NAME[:TAG], with the host of its registry before it for a push')
     .action(async (source: string, target: string) => {
       requireRoot();
-      await tagImage(globals().root, source, target);
+      const { root } = globals();
+      const id = await tagImage(root, source, target);
+      tell(root, [imageEvent('tag', `sha256:${id}`, familiarName(parseReference(target)))]);
     });
 }
