@@ -43,7 +43,7 @@ export const refusedLimits: readonly (readonly [flags: string, reason: string])[
   ['--cpu-rt-runtime <us>', 'is of cgroup v1: v2 has no real-time groups'],
 ];
 
-export const namesOf = ([text]: OptionRow): string[] => text.split(' <')[0]!.split(', ');
+export const namesOf = ([text]: OptionRow): string[] => text.split(/ [<[]/)[0]!.split(', ');
 
 export function addRow(command: Command, [text, description, gather]: OptionRow): void {
   if (gather) command.option(text, description, gather);

@@ -1,15 +1,12 @@
 /** Calls of the host's side for people: what goes through the shim of src/core/host, as strace would print it. Pure. */
-import type { hostWatch } from '../core/host/syscall.ts';
 import * as k from '../core/kernel/constants.ts';
-import { syscallNames, syscallNumbers } from '../core/kernel/syscalls.ts';
 import { deviceProgramInWords } from './device-words.ts';
+import { syscallsByNumber } from './frame.ts';
 import { constantName, flagNames } from './strace.ts';
 
-export type HostArgs = Parameters<NonNullable<typeof hostWatch.observer>>[1];
-type HostArg = HostArgs[number];
-
-const numberOf = syscallNumbers(process.arch);
-const names = new Map(syscallNames().map((name) => [numberOf(name), name]));
+/** As a trace keeps it: memory of which nothing is shown is only its length. */
+export type HostArg = number | string | null | Uint8Array | Int32Array | { byteLength: number };
+export type HostArgs = readonly HostArg[];
 
 interface HostCall {
   name: string;
@@ -19,15 +16,15 @@ interface HostCall {
   words?: readonly string[];
 }
 
-/** `result` tells how much of a buffer counts. */
-export function hostCall(funcName: string, args: HostArgs, result: number): HostCall {
+/** `arch`: whose numbers system calls have. */
+export function hostCall(funcName: string, args: HostArgs, arch: string): HostCall {
   const own = shimCalls[funcName];
   if (own) {
     const words = funcName === 'tinyctr_bpf_prog_load' ? { words: deviceProgramInWords(args[1] as Uint8Array) } : {};
-    return { name: own.name, call: `${own.name}(${own.shown(args, result)})`, ...words };
+    return { name: own.name, call: `${own.name}(${own.shown(args)})`, ...words };
   }
   if (funcName !== 'tinyctr_syscall') return { name: funcName, call: `${funcName}(${args.map(shownArg).join(', ')})` };
-  const name = names.get(Number(args[0])) ?? `syscall_${args[0]}`;
+  const name = syscallsByNumber(arch).get(Number(args[0])) ?? `syscall_${args[0]}`;
   const formats = kernelCalls[name];
   const rest = args.slice(1, 1 + (formats?.length ?? 6));
   return { name, call: `${name}(${rest.map((arg, i) => formats?.[i]?.(arg, rest) ?? shownArg(arg)).join(', ')})` };
@@ -43,26 +40,18 @@ const wordAt = (memory: HostArg, at: number): number => {
   const { buffer, byteOffset } = memory as Uint8Array;
   return new DataView(buffer, byteOffset).getUint32(at, true);
 };
-const list = (fds: HostArg, count: number): string =>
-  count > 0 ? `, SCM_RIGHTS=[${[...(fds as Int32Array).subarray(0, count)].join(', ')}]` : '';
+const rights = (fds: HostArg | undefined): string =>
+  (fds as Int32Array).length > 0 ? `, SCM_RIGHTS=[${[...(fds as Int32Array)].join(', ')}]` : '';
 
-/** The functions of native-shim/shim.c; each is one system call, or a few that belong together. */
-const shimCalls: Record<string, { name: string; shown: (args: HostArgs, result: number) => string }> = {
+/** The functions of native-shim/shim.c; each is one system call, or a few that belong together. Of messages a trace keeps socket, length and descriptors. */
+const shimCalls: Record<string, { name: string; shown: (args: HostArgs) => string }> = {
   tinyctr_spawn: {
     name: 'clone3',
     shown: ([flags, cgroup]) =>
       `{flags=${cloneFlags(Number(flags), Number(cgroup) >= 0)}${Number(cgroup) >= 0 ? `, cgroup=${cgroup}` : ''}}`,
   },
-  tinyctr_send: {
-    name: 'sendmsg',
-    shown: ([socket, frame, , fds, count]) =>
-      `${socket}, {frame of ${wordAt(frame!, 8)} calls, ${(frame as Uint8Array).length} bytes${list(fds!, Number(count))}}`,
-  },
-  tinyctr_receive: {
-    name: 'recvmsg',
-    shown: ([socket, , , fds, , count], result) =>
-      `${socket}, {${result > 0 ? `reply of ${result} bytes` : ''}${list(fds!, (count as Int32Array)[0]!)}}`,
-  },
+  tinyctr_send: { name: 'sendmsg', shown: ([socket, length, fds]) => `${socket}, {${length} bytes${rights(fds)}}` },
+  tinyctr_receive: { name: 'recvmsg', shown: ([socket, length, fds]) => `${socket}, {${length} bytes${rights(fds)}}` },
   tinyctr_bpf_prog_load: {
     name: 'bpf',
     shown: ([, , count]) => `BPF_PROG_LOAD, {prog_type=BPF_PROG_TYPE_CGROUP_DEVICE, insn_cnt=${count}}`,

@@ -99,7 +99,7 @@ export class Stepper {
       this.held = held || /^(execve|seccomp)/.test(name);
       this.before(step, name, () => straceCall(name, args), held);
     };
-    if (!stops && options.observer?.together) observer.together = true;
+    if (!stops && options.observer?.frame) observer.frame = options.observer.frame;
     this.observer = observer;
   }
 

@@ -2,7 +2,7 @@
 import { straceResult } from './strace.ts';
 import type { NamespaceIds } from './trace-namespaces.ts';
 
-/** One call; a line of JSON in the file of --trace. */
+/** One call; a line of `trace show --format json`. */
 export interface TraceLine {
   /** Who made it: the runtime, or the container's first process before it is the container's. */
   side: 'host' | 'stage';
@@ -24,56 +24,6 @@ export interface TraceLine {
   namespaces: NamespaceIds;
 }
 
-/** Lines of JSON, ending with a newline. Put together by hand: what calls share is made once. */
-export class JsonLines {
-  private readonly namespaces = new Map<NamespaceIds, string>();
-  private step = '';
-  private of = '';
-
-  rows(lines: readonly TraceLine[]): string {
-    let text = '';
-    for (let i = 0; i < lines.length; i++) {
-      const { side, atMs, step = '', frame, name, call, words, result, ms, namespaces } = lines[i]!;
-      if (step !== this.step) this.setStep(step);
-      const place = frame === undefined ? '' : `${this.of}${frame},`;
-      const others = this.namespaces.get(namespaces) ?? this.setNamespaces(namespaces);
-      const said = words === undefined ? '' : `"words":${JSON.stringify(words)},`;
-      text += `{"side":"${side}","atMs":${atMs},${place}"name":"${name}","call":${JSON.stringify(call)},${said}"result":${result},"ms":${ms},"namespaces":${others}}\n`;
-    }
-    return text;
-  }
-
-  private setStep(step: string): void {
-    this.step = step;
-    this.of = `"step":${JSON.stringify(step)},"frame":`;
-  }
-
-  private setNamespaces(namespaces: NamespaceIds): string {
-    const text = JSON.stringify(namespaces);
-    this.namespaces.set(namespaces, text);
-    return text;
-  }
-
-  end(): string {
-    return '';
-  }
-}
-
-/** Throws Error with the number of the first line that is none of a trace. */
-export function parseTrace(text: string): TraceLine[] {
-  return text.split('\n').flatMap((line, i) => {
-    if (line === '') return [];
-    try {
-      const one = JSON.parse(line) as TraceLine;
-      if (typeof one.call === 'string' && typeof one.ms === 'number' && typeof one.namespaces === 'object')
-        return [one];
-    } catch {
-      // said below
-    }
-    throw new Error(`line ${i + 1} is no line of a trace`);
-  });
-}
-
 /** Ends with a newline. */
 export function formatTrace(lines: readonly TraceLine[]): string {
   const table = new Table();
@@ -88,7 +38,7 @@ export class Table {
   private frames = 0;
 
   rows(lines: readonly TraceLine[]): string {
-    let text = this.before ? '' : '      at ms        ms  call\n';
+    let text = this.before || lines.length === 0 ? '' : '      at ms        ms  call\n';
     for (let i = 0; i < lines.length; i++) {
       const line = lines[i]!;
       this.count(line);

@@ -1,12 +1,13 @@
-/** Which namespaces a traced process is in that are not the runtime's own, by the kernel's numbers. Host side. */
-import { readlinkSync } from 'node:fs';
+/** Which namespaces a traced process has changed to, by the kernel's numbers; looked at only where a call may have changed one. Host side. */
 import * as k from '../core/kernel/constants.ts';
-import type { Arg } from '../core/stage/protocol.ts';
 
-/** By name: the inode number as in `ls -l /proc/PID/ns`; 0 where it could not be read. Source: namespaces(7). */
+/** As it is before it is watched. */
+const { readlinkSync } = process.getBuiltinModule('node:fs');
+
+/** By name: the inode number as in `ls -l /proc/PID/ns`; 0 where it is not known. Source: namespaces(7). */
 export type NamespaceIds = Readonly<Record<string, number>>;
 
-const flags: readonly (readonly [name: string, flag: number])[] = [
+export const namespaceFlags: readonly (readonly [name: string, flag: number])[] = [
   ['user', k.CLONE_NEWUSER],
   ['mnt', k.CLONE_NEWNS],
   ['pid', k.CLONE_NEWPID],
@@ -16,6 +17,7 @@ const flags: readonly (readonly [name: string, flag: number])[] = [
   ['cgroup', k.CLONE_NEWCGROUP],
   ['time', k.CLONE_NEWTIME],
 ];
+const ALL = namespaceFlags.reduce((all, [, flag]) => all | flag, 0);
 
 function idOf(pid: number | 'self', name: string): number {
   try {
@@ -25,32 +27,43 @@ function idOf(pid: number | 'self', name: string): number {
   }
 }
 
-export class StageNamespaces {
-  /** Those that it does not share with this process; another object after a change. */
-  others: NamespaceIds = {};
+export class ChangedNamespaces {
+  /** CLONE_NEW* that this process has set by setns for its children. */
+  forChildren = 0;
   private pid = 0;
-  private readonly own = new Map(flags.map(([name]) => [name, idOf('self', name)]));
+  /** CLONE_NEW* of those that it may have changed, and of those among them that nobody else can be in. */
+  private changed = 0;
+  private fresh = 0;
 
-  /** `pid` is the host's, of a process that was just born. */
-  born(pid: number): void {
+  /** `pid` is the host's, of a process that was just born with these flags of clone3. */
+  born(pid: number, flags: number): string {
     this.pid = pid;
-    this.others = {};
-    this.look(flags.map(([name]) => name));
+    this.changed = flags | this.forChildren;
+    this.fresh = flags & ~this.forChildren;
+    return this.look();
   }
 
-  /** After a call that succeeded. */
-  entered(name: string, args: readonly Arg[], result: number | undefined): void {
-    if (name === 'clone3' && result !== undefined) this.born(result);
-    const changed = name === 'unshare' ? Number(args[0]) : name === 'setns' ? Number(args[1]) : 0;
-    if (changed !== 0) this.look(flags.flatMap(([type, flag]) => (changed & flag ? [type] : [])));
-  }
-
-  private look(names: readonly string[]): void {
-    const found: Record<string, number> = { ...this.others };
-    for (const name of names) {
-      const id = idOf(this.pid, name);
-      if (id !== this.own.get(name)) found[name] = id;
+  /** A call of the process has returned. */
+  entered(name: string, args: readonly unknown[], result: number | undefined): void {
+    if (result !== undefined && result < 0) return;
+    if (name !== 'clone3') this.changed |= Number(args[name === 'setns' ? 1 : 0]);
+    else if (result !== undefined) {
+      this.pid = result; // its child, which takes its place
+      this.changed = ALL; // also those that the process has entered for its children only
     }
-    this.others = Object.fromEntries(flags.flatMap(([name]) => (name in found ? [[name, found[name]!]] : [])));
+  }
+
+  /** A field of a record: the numbers of those that may have changed; null is one that this process is in as well. */
+  look(): string {
+    const found: Record<string, number | null> = {};
+    for (let i = 0; i < namespaceFlags.length; i++) {
+      const [name, flag] = namespaceFlags[i]!;
+      if ((this.changed & flag) === 0) continue;
+      const id = idOf(this.pid, name);
+      const isShared = (this.fresh & flag) === 0 && id !== 0 && id === idOf('self', name);
+      found[name] = isShared ? null : id;
+    }
+    this.changed = this.fresh = 0;
+    return `,"namespaces":${JSON.stringify(found)}`;
   }
 }

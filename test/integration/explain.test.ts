@@ -1,14 +1,14 @@
 /** What explain says and what a run does are the same calls with the same arguments, for the default container and for what clients ask for. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { parseTrace, type TraceLine } from '../../src/workshop/trace-format.ts';
+import type { TraceLine } from '../../src/workshop/trace-format.ts';
+import { readTrace } from '../../src/workshop/trace-read.ts';
 import { needs } from '../support/need.ts';
 import { type Engine, readIfThere, scratch } from '../support/tinyctr.ts';
 import { cases, type Explained, examples, explain, explainedCalls } from './explained.ts';
 import { Runtime } from './oci-support.ts';
 
-const traceLines = (file: string): TraceLine[] => parseTrace(readIfThere(file));
+const traceLines = (file: string): TraceLine[] => readTrace(readIfThere(file)).lines;
 
 describe('explain and a run', needs({ root: true }), () => {
   let engine: Engine;
@@ -81,10 +81,12 @@ describe('--trace', needs({ root: true }), () => {
   test('both sides, with results, durations and namespaces; a table of it', async () => {
     const file = `${scratch(engine)}/trace`;
     await engine.run('run', '--rm', `--trace=${file}`, 'busybox', 'true');
-    const lines = readFileSync(file, 'utf8')
+    const { stdout: json } = await engine.run('trace', 'show', '--format', 'json', file);
+    const lines = json
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as TraceLine);
+    expect(lines).toEqual(traceLines(file));
     const birth = lines.find(({ side, name }) => side === 'host' && name === 'clone3')!;
     expect(birth.result).toBeGreaterThan(1);
     const explained = JSON.parse(
@@ -120,6 +122,56 @@ describe('--trace', needs({ root: true }), () => {
     expect(stderr).toContain('-- stage: exec');
   });
 
+  test('namespaces have the numbers that the kernel shows inside, whether they are new or entered', async () => {
+    const show = 'cd /proc/self/ns; for n in *; do readlink $n; done';
+    const idsIn = (text: string) =>
+      Object.fromEntries([...text.matchAll(/^(\w+):\[(\d+)\]$/gm)].map(([, name, id]) => [name, Number(id)]));
+    const own = idsIn(spawnSync('sh', ['-c', show], { encoding: 'utf8' }).stdout);
+    const notOwn = (ids: Record<string, number>) =>
+      Object.fromEntries(Object.entries(ids).filter(([name, id]) => own[name] !== id && !name.includes('_')));
+    const file = `${scratch(engine)}/trace`;
+    for (const options of [[], ['--network', 'host'], ['--userns', 'auto']]) {
+      const run = await engine.run('run', '--rm', `--trace=${file}`, ...options, 'busybox', 'sh', '-c', show);
+      expect(run).toMatchObject({ code: 0, stderr: '' });
+      expect(traceLines(file).findLast(({ side }) => side === 'stage')!.namespaces).toEqual(notOwn(idsIn(run.stdout)));
+    }
+    const bundle = oci.bundle('sleep 60');
+    await oci.create(bundle, 'numbered');
+    await oci.call('start', 'numbered');
+    const { stdout } = await oci.call('exec', `--trace=${file}`, 'numbered', 'sh', '-c', show);
+    expect(Object.keys(notOwn(idsIn(stdout)))).toContain('net');
+    expect(traceLines(file).findLast(({ side }) => side === 'stage')!.namespaces).toEqual(notOwn(idsIn(stdout)));
+    await oci.call('delete', '--force', 'numbered');
+  });
+
+  test('no value of the environment is in the file, nor what goes into files that are not the kernel’s', async () => {
+    const file = `${scratch(engine)}/trace`;
+    await engine.run('run', '--rm', `--trace=${file}`, '-e', 'PASSWORD=swordfish', 'busybox', 'true');
+    const text = readIfThere(file);
+    const frames = [...text.matchAll(/"calls":"([^"]*)"/g)].map(([, frame]) =>
+      Buffer.from(frame!, 'base64').toString(),
+    );
+    expect(frames.join()).toContain('/bin/true');
+    expect(`${text}${frames.join()}`).not.toMatch(/swordfish|PASSWORD/);
+    expect(traceLines(file).findLast(({ name }) => name === 'execve')!.call).toMatch(/, \[\/\* \d vars \*\/\]\)$/);
+  });
+
+  test('a disk that is full ends the trace with a warning, and what is there can be shown', async () => {
+    const disk = scratch(engine);
+    spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'full', disk]);
+    try {
+      const words = ['run', '--rm', `--trace=${disk}/trace`, 'busybox', 'echo', 'hi'];
+      const { code, stdout, stderr } = await engine.run(...words);
+      expect({ code, stdout }).toEqual({ code: 0, stdout: 'hi\n' });
+      expect(stderr).toBe("tinyctr: warning: the trace ends here, it can't be written (ENOSPC)\n");
+      const shown = await engine.run('trace', 'show', `${disk}/trace`);
+      expect(shown).toMatchObject({ code: 0, stdout: expect.stringContaining('clone3(') });
+      expect(shown.stderr).toMatch(/^(tinyctr: warning: the last record of .* is cut off: .*\n)?$/);
+    } finally {
+      spawnSync('umount', [disk]);
+    }
+  });
+
   test('a container that fails is traced up to the call that failed', async () => {
     const file = `${scratch(engine)}/trace`;
     const { code } = await engine.run('run', '--rm', `--trace=${file}`, 'busybox', '/etc/passwd');
@@ -133,7 +185,7 @@ describe('--trace', needs({ root: true }), () => {
     });
   });
 
-  test.each(['"name":"clone3"', '"step":"mounts.propagation"', '"step":"rootfs.pivot"', '"name":"execve"'])(
+  test.each(['"host":"tinyctr_spawn"', '["mounts.propagation"', '["rootfs.pivot"', '["exec",1]'])(
     'kill -9 once %s is in the file loses nothing of what is there, nor half a line',
     async (needle) => {
       const file = `${scratch(engine)}/trace`;
@@ -142,7 +194,8 @@ describe('--trace', needs({ root: true }), () => {
         await new Promise((resolve) => setImmediate(resolve));
       child.kill('SIGKILL');
       await new Promise((resolve) => child.once('exit', resolve));
-      const lines = traceLines(file);
+      const { lines, cut } = readTrace(readIfThere(file));
+      expect(cut).toBe(false);
       expect(lines.find(({ call }) => call.startsWith('mkdir("/sys/fs/cgroup/'))).toBeDefined();
       const order = ['clone3', 'mount', 'pivot_root', 'execve'].map((name) =>
         lines.findIndex((line) => line.name === name),
@@ -171,11 +224,13 @@ describe('--trace', needs({ root: true }), () => {
     const bundle = oci.bundle('sleep 60');
     const [made, entered] = [`${bundle}/made`, `${bundle}/entered`];
     await oci.create(bundle, 'c', `--trace=${made}`);
-    expect(readIfThere(made)).toContain('"name":"clone3"');
+    expect(traceLines(made).some(({ name }) => name === 'clone3')).toBe(true);
     await oci.call('start', 'c');
     const { stdout } = await oci.call('exec', `--trace=${entered}`, 'c', 'echo', '--trace');
     expect(stdout).toBe('--trace\n');
-    expect(readIfThere(entered)).toMatch(/"step":"namespaces.enter".*setns/);
+    expect(traceLines(entered).filter(({ step }) => step === 'namespaces.enter')).toContainEqual(
+      expect.objectContaining({ name: 'setns', result: 0 }),
+    );
     const { stderr } = await oci.call('exec', '--trace', 'c', 'true');
     expect(stderr).toContain('-- stage: namespaces.enter');
     await oci.call('delete', '--force', 'c');

@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import type { Spec } from '../../src/spec/types.ts';
-import { parseTrace } from '../../src/workshop/trace-format.ts';
+import { readTrace } from '../../src/workshop/trace-read.ts';
 import { type Engine, readIfThere, scratch } from '../support/tinyctr.ts';
 import type { Runtime } from './oci-support.ts';
 
@@ -62,11 +62,12 @@ export function explainedCalls(json: string): string[] {
 }
 
 function tracedCalls(file: string): string[] {
-  const text = readFileSync(file, 'utf8');
-  const stage = parseTrace(text).filter(({ side }) => side === 'stage');
+  const { lines } = readTrace(readFileSync(file, 'utf8'));
+  const stage = lines.filter(({ side }) => side === 'stage');
+  const id = idIn(lines.map(({ call }) => call).join('\n'));
   const last = stage.at(-1)!.frame;
   return stage.map(({ step = '', call, name, result, frame }) =>
-    normal({ step, text: call, name, result, last: frame === last }, idIn(text)),
+    normal({ step, text: call, name, result, last: frame === last }, id),
   );
 }
 

@@ -214,7 +214,7 @@ export function define(program: Command, globals: () => Globals): void {
       return;
     }
     let observer = globals().debug ? await debugObserver(globals()) : undefined;
-    if (wish.trace !== undefined) observer = (await import('../../workshop/trace.ts')).startTrace(wish.trace);
+    if (wish.trace !== undefined) observer = await (await import('../../workshop/trace.ts')).startTrace(wish.trace);
     const watch = stops(wish) ? (await import('../step.ts')).stepper(wish, globals(), observer) : undefined;
     const rung = options.isolation as Rung | undefined;
     process.exitCode = await run({

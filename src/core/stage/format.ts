@@ -8,7 +8,7 @@ let all: [name: string, value: number][] | undefined;
 
 /** The constants whose names begin so. `prefix` may be several, separated by `|`. */
 export function constantsOf(prefix: string): [name: string, value: number][] {
-  all ??= Object.entries(constants);
+  all ??= Object.entries(constants).sort(); // as in a bundle: a module's names are sorted
   const prefixes = prefix.split('|');
   return all.filter(([name]) => prefixes.some((p) => name.startsWith(p)));
 }

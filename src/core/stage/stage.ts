@@ -63,20 +63,20 @@ export interface Wire {
   send(frame: Buffer, descriptors: readonly HostFd[]): void;
 }
 
-/** Somebody who watches: told of every call after it returned. While watched, every call travels alone, unless `together`. */
+/** Undefined where it is not known: of a created container's last frame, of a stage that is gone. */
+type Result = number | undefined;
+
+/** Somebody who watches: told of every call after it returned. While watched, every call travels alone. */
 export type Observer = ((event: {
   step: Step;
   name: SyscallName;
   args: readonly Arg[];
-  /** Undefined where it is not known: of a created container's last frame, of a stage that is gone. */
-  result: number | undefined;
-  /** Of the whole frame that it travelled with, whose number this is. */
+  result: Result;
+  /** Of the whole frame that it travelled with. */
   durationMs: number;
-  frame: number;
-  /** So many calls of the frame are yet to be told of. */
-  left: number;
 }) => void) & {
-  together?: true;
+  /** Told of whole frames in place of calls, which then travel together as if nobody watched. */
+  frame?: (number: number, calls: readonly QueuedCall[], results: readonly Result[], durationMs: number) => void;
   /** Told of a call before it is made. It may take its time, and ends the construction by throwing. While there is one, the last frame begins with the filter. */
   before?: (event: { step: Step; name: SyscallName; args: readonly Arg[]; held: boolean }) => void;
 };
@@ -178,7 +178,7 @@ export class Stage {
   // --- the queue
 
   private get alone(): boolean {
-    return this.observer !== undefined && !this.observer.together;
+    return this.observer !== undefined && !this.observer.frame;
   }
 
   private post(name: SyscallName, args: readonly StageArg[], tolerated: readonly ErrnoName[] = [], fd?: StageFd): void {
@@ -280,14 +280,13 @@ export class Stage {
     return { outs: frame.outs, reply };
   }
 
-  private report(calls: readonly QueuedCall[], results: readonly (number | undefined)[], started: number): void {
+  private report(calls: readonly QueuedCall[], results: readonly Result[], started: number): void {
     if (!this.observer) return;
     const durationMs = nowMs() - started;
-    const frame = this.frames;
-    for (let i = 0; i < results.length; i++) {
+    this.observer.frame?.(this.frames, calls, results, durationMs);
+    for (let i = 0; i < results.length && !this.observer.frame; i++) {
       const { step, name, args } = calls[i]!;
-      const left = results.length - 1 - i;
-      this.observer({ step, name, args: args.map(plainArg), result: results[i], durationMs, frame, left });
+      this.observer({ step, name, args: args.map(plainArg), result: results[i], durationMs });
     }
   }
 

@@ -23,7 +23,7 @@ export const traceOption = [
 export async function traced(globals: Globals, trace: Trace): Promise<Globals> {
   if (trace === undefined) return globals;
   const { startTrace } = await import('../../workshop/trace.ts');
-  return { ...globals, watch: startTrace(trace === true ? '' : trace) };
+  return { ...globals, watch: await startTrace(trace === true ? '' : trace) };
 }
 
 export function count(text: string): number {

@@ -67,21 +67,23 @@ test('descriptors with what they lead to, results by name', () => {
 });
 
 test('the host’s calls in words: clone3, frames with descriptors, seals, an unknown function', () => {
-  const clone = hostCall(
-    'tinyctr_spawn',
-    [k.CLONE_NEWNS | k.CLONE_NEWPID, 8, 9, new Int32Array(5), 5, new Int32Array(1)],
-    400,
-  );
+  const clone = hostCall('tinyctr_spawn', [k.CLONE_NEWNS | k.CLONE_NEWPID, 8, 9, new Int32Array(5), 5], 'x64');
   expect(clone).toEqual({
     name: 'clone3',
     call: 'clone3({flags=CLONE_NEWNS|CLONE_NEWPID|CLONE_INTO_CGROUP|CLONE_PIDFD|CLONE_VFORK|CLONE_VM|CLONE_CLEAR_SIGHAND, cgroup=8})',
   });
-  const frame = new Uint8Array(Uint32Array.of(0, 100, 7).buffer);
-  expect(hostCall('tinyctr_send', [4, frame, 12, Int32Array.of(20, 21), 2], 12).call).toBe(
-    'sendmsg(4, {frame of 7 calls, 12 bytes, SCM_RIGHTS=[20, 21]})',
+  expect(hostCall('tinyctr_send', [4, 12, Int32Array.of(20, 21)], 'x64').call).toBe(
+    'sendmsg(4, {12 bytes, SCM_RIGHTS=[20, 21]})',
   );
-  expect(hostCall('tinyctr_receive', [4, frame, 12, new Int32Array(4), 4, new Int32Array(1)], 0).call).toBe(
-    'recvmsg(4, {})',
+  expect(hostCall('tinyctr_receive', [4, 0, new Int32Array()], 'x64').call).toBe('recvmsg(4, {0 bytes})');
+  expect(hostCall('tinyctr_catch_signals', [{ byteLength: 9 }, 9], 'x64').call).toBe(
+    'tinyctr_catch_signals([9 bytes], 9)',
   );
-  expect(hostCall('tinyctr_catch_signals', [new Uint8Array(9), 9], 0).call).toBe('tinyctr_catch_signals([9 bytes], 9)');
+  for (const [arch, setns] of [
+    ['x64', 308],
+    ['arm64', 268],
+  ] as const)
+    expect(hostCall('tinyctr_syscall', [setns, 5, k.CLONE_NEWPID, 0, 0, 0, 0], arch).call).toBe(
+      'setns(5, CLONE_NEWPID)',
+    );
 });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { formatTrace, JsonLines, parseTrace, Table, type TraceLine } from '../../../src/workshop/trace-format.ts';
+import { formatTrace, Table, type TraceLine } from '../../../src/workshop/trace-format.ts';
 
 const host = { side: 'host', step: undefined, frame: undefined, words: undefined, namespaces: {} } as const;
 const born = { mnt: 4026532001, pid: 4026532002 };
@@ -43,24 +43,5 @@ test('the table part by part is the table of the whole', () => {
   const parts = new Table();
   expect(parts.rows(lines.slice(0, 1)) + parts.rows(lines.slice(1, 4)) + parts.rows(lines.slice(4)) + parts.end()).toBe(
     table,
-  );
-});
-
-test('lines of JSON are read back as they were, whatever stands in them, and are JSON each', () => {
-  const json = new JsonLines();
-  const text = json.rows(lines.slice(0, 3)) + json.rows(lines.slice(3)) + json.end();
-  const plain = lines.map((line) => JSON.parse(JSON.stringify(line)) as TraceLine);
-  expect(parseTrace(text)).toEqual(plain);
-  expect(
-    text
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as TraceLine),
-  ).toEqual(plain);
-});
-
-test.each(['{"side":"host"', '{}', 'null', '{"call":"x","ms":1}'])('%s is no line of a trace', (line) => {
-  expect(() => parseTrace(`${new JsonLines().rows(lines.slice(0, 1))}${line}\n`)).toThrow(
-    'line 2 is no line of a trace',
   );
 });

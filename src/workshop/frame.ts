@@ -1,0 +1,150 @@
+/** A frame to the stage, read back: each call with its arguments as core/stage/stage.ts had them. Pure. */
+import * as k from '../core/kernel/constants.ts';
+import { type SyscallName, syscallNames, syscallNumbers } from '../core/kernel/syscalls.ts';
+import { type Arg, dataView, sizes } from '../core/stage/protocol.ts';
+
+interface FrameCall {
+  name: SyscallName;
+  args: Arg[];
+}
+
+/** Of struct call: the word with its flags and masks, and the first of six arguments. */
+const FLAGS = 4;
+const ARGUMENTS = 8;
+
+interface Place {
+  memory: Uint8Array;
+  /** All of the call's: integers and offsets. */
+  args: readonly number[];
+  /** The strings that pointers from here on lead to. */
+  strings: () => string[];
+}
+
+/** What stands where an argument points to. */
+type Kind = (place: Place) => Arg;
+type Length = number | ((place: Place) => number);
+
+const lengthOf = (length: Length, place: Place): number => (typeof length === 'number' ? length : length(place));
+const cString = (memory: Uint8Array): string => Buffer.from(memory.subarray(0, memory.indexOf(0))).toString();
+const argument =
+  (index: number, each = 1) =>
+  ({ args }: Place) =>
+    each * args[index]!;
+
+const int = undefined;
+const str: Kind = ({ memory }) => cString(memory);
+const strs: Kind = ({ strings }) => ({ strings: strings() });
+const bytes =
+  (length: Length): Kind =>
+  (place) =>
+    Uint8Array.from(place.memory.subarray(0, lengthOf(length, place)));
+const out =
+  (length: Length): Kind =>
+  (place) => ({ out: lengthOf(length, place) });
+const linked: Kind = () => ({ struct: new Uint8Array(), pointers: [] });
+
+const ioctlSizes: Record<number, number> = { [k.TIOCSPTLCK]: 4, [k.TIOCSWINSZ]: 8, [k.SIOCSIFFLAGS]: 40 };
+
+/**
+ * By call: as many as it has arguments, integers or what a pointer leads to. A frame says neither how many there are nor
+ * how long memory is; the other arguments or the struct do. test/unit/workshop/frame.test.ts has every call of the stage.
+ */
+const signatures: { [name in SyscallName]?: readonly (Kind | undefined)[] } = {
+  capset: [bytes(8), bytes(24)],
+  chdir: [str],
+  chroot: [str],
+  clone3: [bytes(argument(1)), int],
+  close: [int],
+  close_range: [int, int, int],
+  dup3: [int, int, int],
+  execve: [str, strs, strs],
+  execveat: [int, str, strs, strs, int],
+  fchdir: [int],
+  fchmodat: [int, str, int],
+  fchownat: [int, str, int, int, int],
+  fcntl: [int, int, int],
+  fsconfig: [int, int, str, str, int],
+  fsmount: [int, int, int],
+  fsopen: [str, int],
+  fstatfs: [int, out(120)],
+  getcwd: [out(argument(1)), int],
+  getpid: [],
+  ioctl: [int, int, bytes(({ args }) => ioctlSizes[args[1]!] ?? 0)],
+  ioprio_set: [int, int, int],
+  mkdirat: [int, str, int],
+  mknodat: [int, str, int, int],
+  mount: [str, str, str, int, str],
+  mount_setattr: [int, str, int, bytes(argument(4)), int],
+  move_mount: [int, str, int, str, int],
+  open_tree: [int, str, int],
+  openat2: [int, str, bytes(argument(3)), int],
+  personality: [int],
+  pivot_root: [str, str],
+  prctl: [int, int, int, int, int],
+  prlimit64: [int, int, bytes(16), out(16)],
+  read: [int, out(argument(2)), int],
+  sched_setaffinity: [int, int, bytes(argument(1))],
+  sched_setattr: [int, bytes(({ memory }) => dataView(memory).getUint32(0, true)), int],
+  seccomp: [int, int, linked],
+  sendmsg: [int, linked, int],
+  setdomainname: [str, int],
+  setgroups: [int, bytes(argument(0, 4))],
+  sethostname: [str, int],
+  setns: [int, int],
+  setresgid: [int, int, int],
+  setresuid: [int, int, int],
+  setsid: [],
+  socket: [int, int, int],
+  statx: [int, str, int, int, out(256)],
+  symlinkat: [str, int, str],
+  umask: [int],
+  umount2: [str, int],
+  unshare: [int],
+  write: [int, str, int],
+};
+
+const namesOn: Record<string, Map<number, SyscallName>> = {};
+
+/** By number, on an architecture as Node names it. @throws Error for one that tinyctr does not run on */
+export function syscallsByNumber(arch: string): ReadonlyMap<number, SyscallName> {
+  const numberOf = syscallNumbers(arch);
+  namesOn[arch] ??= new Map(syscallNames().map((name) => [numberOf(name), name]));
+  return namesOn[arch];
+}
+
+/**
+ * The calls that have come back, with their results; a descriptor that one call has made for a later one is its result.
+ * Throws for bytes that are no frame.
+ */
+export function callsOf(frame: Buffer, results: readonly (number | null)[], arch: string): FrameCall[] {
+  const view = dataView(frame);
+  const word = (at: number) => view.getUint32(at, true);
+  const table = sizes.request + word(8) * sizes.call;
+  const data = frame.subarray(table + word(12) * sizes.relocation);
+  const relocations = new Map<number, number>();
+  for (let at = table; at < data.byteOffset - frame.byteOffset; at += sizes.relocation)
+    relocations.set(word(at), word(at + 4));
+  const stringsAt = (start: number): string[] => {
+    const found: string[] = [];
+    for (let at = start; relocations.has(at); at += 8) found.push(cString(data.subarray(relocations.get(at))));
+    return found;
+  };
+
+  return results.map((_, index) => {
+    const at = sizes.request + index * sizes.call;
+    const name = syscallsByNumber(arch).get(word(at));
+    const signature = name && signatures[name];
+    if (!signature) throw new Error(`no arguments of system call ${word(at)} are known`);
+    const flags = word(at + FLAGS);
+    const isPointer = (i: number) => (flags & (1 << (16 + i))) !== 0;
+    const isReference = (i: number) => (flags & (1 << (24 + i))) !== 0;
+    const values = Array.from({ length: 6 }, (_, i) => Number(view.getBigInt64(at + ARGUMENTS + 8 * i, true)));
+    const args = values.map((value, i) => (isReference(i) ? (results[value] ?? -1) : value));
+    const shown = signature.map((kind, i): Arg => {
+      const value = args[i]!;
+      if (!isPointer(i)) return kind && value === 0 && name !== 'ioctl' ? null : value;
+      return kind ? kind({ memory: data.subarray(value), args, strings: () => stringsAt(value) }) : value;
+    });
+    return { name, args: shown };
+  });
+}
