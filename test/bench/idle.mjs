@@ -7,6 +7,7 @@
 // usage: npm run bench:idle [-- --json FILE]
 import { spawn, spawnSync } from 'node:child_process';
 import {
+  closeSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -15,6 +16,7 @@ import {
   readFileSync,
   readlinkSync,
   rmdirSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { connect } from 'node:net';
@@ -35,23 +37,36 @@ const peerCgroup = `/tinyctr-bench-${process.pid}`;
 process.env.TINYCTR_SUPERVISOR_IDLE_MS = '500';
 
 const undo = [];
+let leaving = false;
 async function leave(status) {
-  for (const act of undo.splice(0).reverse()) await act();
+  leaving = true;
+  for (const act of undo.splice(0).reverse())
+    try {
+      await act();
+    } catch (error) {
+      console.error(error);
+    }
   process.exit(status);
 }
 process.once('SIGINT', () => void leave(130));
+process.on('uncaughtException', (error) => {
+  if (leaving) return; // what was under way is interrupted as well
+  console.error(error);
+  void leave(1);
+});
 
-/** Its standard output; standard error is a file, as in a script. Throws what it said if it failed. */
+let calls = 0;
+/** Its standard output. Both are files, as in a script: what stays may hold them open. Throws what it said if it failed. */
 async function must(file, ...words) {
-  const errors = openSync(`${scratch}/errors`, 'w');
-  const child = spawn(file, words, { stdio: ['ignore', 'pipe', errors] });
-  let out = '';
-  child.stdout.on('data', (text) => {
-    out += text;
-  });
-  const status = await new Promise((resolve) => child.once('exit', resolve)); // not `close`: what stays may hold the pipe
-  if (status !== 0) throw new Error(`${file} ${words.join(' ')}: ${readFileSync(`${scratch}/errors`, 'utf8')}`);
-  return out.trim();
+  const path = `${scratch}/call-${calls++}`;
+  const [out, errors] = [openSync(`${path}.out`, 'w'), openSync(`${path}.err`, 'w')];
+  const child = spawn(file, words, { stdio: ['ignore', out, errors] });
+  const status = await new Promise((resolve) => child.once('exit', resolve));
+  for (const fd of [out, errors]) closeSync(fd);
+  const [text, said] = [readFileSync(`${path}.out`, 'utf8'), readFileSync(`${path}.err`, 'utf8')];
+  for (const end of ['out', 'err']) rmSync(`${path}.${end}`);
+  if (status !== 0) throw new Error(`${file} ${words.join(' ')}: ${said}`);
+  return text.trim();
 }
 const ours = (...words) => must(tinyctr[0], ...tinyctr.slice(1), ...words);
 
@@ -183,12 +198,14 @@ async function startByContainerd(number) {
   };
 }
 
-undo.push(() => {
-  const folder = `/sys/fs/cgroup${peerCgroup}`;
-  if (!existsSync(folder)) return;
-  for (const entry of readdirSync(folder, { withFileTypes: true }))
-    if (entry.isDirectory()) rmdirSync(`${folder}/${entry.name}`);
-  rmdirSync(folder);
+const peers = `/sys/fs/cgroup${peerCgroup}`;
+undo.push(async () => {
+  if (!existsSync(peers)) return;
+  writeFileSync(`${peers}/cgroup.kill`, '1');
+  await until(() => read(`${peers}/cgroup.events`).includes('populated 0'));
+  for (const entry of readdirSync(peers, { withFileTypes: true }))
+    if (entry.isDirectory()) rmdirSync(`${peers}/${entry.name}`);
+  rmdirSync(peers);
 });
 
 const results = { idle: {}, many: {} };
