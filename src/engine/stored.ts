@@ -29,7 +29,7 @@ export async function createStored(request: StoreRequest, life: LifeOptions): Pr
   return await withIdMaps(request, async (idMaps) => {
     const asked = askedRun(request, idMaps);
     const { id } = asked;
-    const plan = makePlan(request, asked, undefined, idMaps && { lower: request.image.layers, idMapped: true });
+    const plan = makePlan(request, asked, `${root}/seccomp`, idMaps && { lower: request.image.layers, idMapped: true });
     checkCidfile(options);
     const { boot: _, ...record } = recordOf(request, asked, plan.process.args, idMaps); // it outlives any boot
     await register(root, record);
