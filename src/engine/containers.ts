@@ -66,7 +66,7 @@ const nameLink = (root: string, name: string): string => `${root}/containers/.na
 export function createContainer(root: string, record: ContainerRecord): ContainerRecord {
   const { id, idMaps } = record;
   const folder = folderOf(root, id);
-  mkdirSync(`${root}/containers/.names`, { recursive: true, mode: 0o700 });
+  makeNamesFolder(root);
   mkdirSync(folder, { mode: 0o700 });
   return withFolderLock(folder, () => {
     let name: string;
@@ -91,15 +91,26 @@ function takeNames(root: string, names: Iterable<string>, id: string): string {
   let last = '';
   for (const name of names) {
     last = name;
-    const owner = ownerOf(root, name);
-    if (owner !== undefined && isNamed(root, owner, name)) continue;
-    if (owner !== undefined) unlinkSync(nameLink(root, name));
+    if (linkName(root, name, id)) return name;
+    if (isNamed(root, ownerOf(root, name)!, name)) continue;
+    unlinkSync(nameLink(root, name));
     symlinkSync(id, nameLink(root, name));
     return name;
   }
   throw new ContainerError(`the name ${last} is in use by container ${ownerOf(root, last)?.slice(0, 12)}`, {
     hint: `tinyctr rm ${last}, or choose another name`,
   });
+}
+
+/** False where there is such a name. */
+function linkName(root: string, name: string, id: string): boolean {
+  try {
+    symlinkSync(id, nameLink(root, name));
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'EEXIST') throw error;
+    return false;
+  }
 }
 
 /** False for a name that somebody left who was killed while he made, renamed or removed a container. */
@@ -134,8 +145,13 @@ const gone = (id: string) => new ContainerError(`no such container: ${id.slice(0
 
 /** Names are given and taken by one process at a time. Who needs a container's lock as well has that first. */
 export function withNamesLock<T>(root: string, act: () => T): T {
-  mkdirSync(`${root}/containers/.names`, { recursive: true, mode: 0o700 });
+  makeNamesFolder(root);
   return withFolderLock(`${root}/containers/.names`, act)!;
+}
+
+function makeNamesFolder(root: string): void {
+  const folder = `${root}/containers/.names`;
+  if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 });
 }
 
 /**
