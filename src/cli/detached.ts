@@ -1,5 +1,6 @@
 /** `tinyctr run -d` and `create`: a container that the supervisor runs. */
 
+import { existsSync } from 'node:fs';
 import type { StoreRequest } from '../engine/asked.ts';
 import { removeContainer } from '../engine/containers.ts';
 import { lifeOptions } from '../engine/life-options.ts';
@@ -20,7 +21,7 @@ export async function runDetached(request: StoreRequest): Promise<string> {
   try {
     await ask(runRoot, { op: 'start', root, id });
   } catch (error) {
-    if (options.rm) removeContainer(root, id);
+    if (options.rm) removeContainer(root, id, () => !existsSync(`${runRoot}/${id}`)); // unless it runs: the supervisor was killed before it could say so
     throw error;
   }
   return id;

@@ -4,7 +4,7 @@
  */
 
 import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
-import { listStates, type RunState, removeUnborn, StateFolder } from '../lifecycle/state.ts';
+import { listStates, readRunState, removeUnborn, StateFolder } from '../lifecycle/state.ts';
 import { endRecord } from './containers.ts';
 import { isLimit } from './limit-name.ts';
 
@@ -14,31 +14,27 @@ import { isLimit } from './limit-name.ts';
  */
 export async function cleanup(root: string, runRoot: string, failed: unknown[] = []): Promise<void> {
   removeUnborn(runRoot);
-  for (const id of listStates(runRoot)) {
-    const folder = StateFolder.adopt(runRoot, id);
-    if (folder) await endOrphan(folder, id, root).catch((error) => failed.push(error));
-  }
+  for (const id of listStates(runRoot))
+    try {
+      cleanupOne(root, runRoot, id);
+    } catch (error) {
+      failed.push(error);
+    }
 }
 
-async function endOrphan(folder: StateFolder, id: string, root: string): Promise<void> {
+/** Nothing, if somebody runs it. `remove`: its end need not be written down. What a damaged state would say can be told from the id, but for --rm. */
+export function cleanupOne(root: string, runRoot: string, id: string, remove = false): void {
+  const folder = StateFolder.adopt(runRoot, id);
+  if (folder === undefined) return;
   try {
-    const state = readState(folder, id, root);
+    const state = readRunState(runRoot, id)!;
     const cgroup = `${cgroupRoot()}${state.cgroup}`;
     killCgroup(cgroup);
     removeCgroup(cgroup);
-    if (!isLimit(id)) endRecord(state.root, id, state.remove);
+    if (!isLimit(id)) endRecord(state.root || root, id, remove || state.remove, state.ended);
   } catch (error) {
     folder.release();
     throw error;
   }
   folder.remove(); // last: while it is there, the next command knows
-}
-
-/** A damaged file is no reason for every command to fail: what it would say can be told from the id, but for --rm. */
-export function readState(folder: StateFolder, id: string, root: string): Pick<RunState, 'cgroup' | 'root' | 'remove'> {
-  try {
-    return folder.read();
-  } catch {
-    return { cgroup: `/tinyctr/${id}`, root, remove: false };
-  }
 }

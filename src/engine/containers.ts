@@ -10,15 +10,16 @@ import {
   readlinkSync,
   renameSync,
   rmdirSync,
+  rmSync,
   statSync,
   symlinkSync,
   unlinkSync,
-  writeFileSync,
 } from 'node:fs';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { IdMaps } from '../core/plan/plan.ts';
 import { hostId } from '../core/plan/user-namespace.ts';
 import { removeTree } from '../image/unpack/remove-tree.ts';
+import { DamagedFile, readJson, writeJson } from '../lifecycle/json-file.ts';
 import { tryFolderLock, withFolderLock } from './folder-lock.ts';
 import { generatedNames } from './generated-names.ts';
 import type { HitFacts } from './hits.ts';
@@ -53,15 +54,42 @@ export interface ContainerRecord {
   boot?: string;
   remove?: true;
   /** `limitsHit`: what its limits did to it, as it was told at its end. */
-  ended?: { at: string; exitCode: number; limitsHit?: HitFacts };
+  ended?: Ended;
+  /** What is wrong with the file; then the rest is nothing but what can be told without it. Never written. */
+  damage?: string;
 }
+
+export interface Ended {
+  /** ISO 8601. */
+  at: string;
+  exitCode: number;
+  limitsHit?: HitFacts;
+}
+
+/** What nothing works without. */
+const shape = {
+  id: 'string',
+  name: 'string?',
+  image: 'string',
+  imageName: 'string',
+  command: 'array',
+  labels: 'object',
+  created: 'string',
+  started: 'string?',
+  restarts: 'number?',
+  pauseMs: 'number?',
+  dueMs: 'number?',
+  stopSignal: 'number?',
+  idMaps: 'object?',
+  ended: 'object?',
+} as const;
 
 const folderOf = (root: string, id: string): string => `${root}/containers/${id}`;
 const nameLink = (root: string, name: string): string => `${root}/containers/.names/${name}`;
 
 /**
  * Makes the container's folder: upper and work for overlayfs, rootfs to mount it on. Returns its record, with a name where none was
- * asked for. Throws if the name is taken.
+ * asked for. Throws if the name is taken; what it throws leaves nothing.
  */
 export function createContainer(root: string, record: ContainerRecord): ContainerRecord {
   const { id, idMaps } = record;
@@ -76,12 +104,18 @@ export function createContainer(root: string, record: ContainerRecord): Containe
       rmdirSync(folder);
       throw error;
     }
-    mkdirSync(`${folder}/upper`, { mode: 0o755 });
-    if (idMaps) chownSync(`${folder}/upper`, hostId(idMaps.uid, 0)!, hostId(idMaps.gid, 0)!);
-    mkdirSync(`${folder}/work`, { mode: 0o700 });
-    mkdirSync(`${folder}/rootfs`, { mode: 0o700 });
     const named = { ...record, name };
-    writeRecord(root, named);
+    try {
+      mkdirSync(`${folder}/upper`, { mode: 0o755 });
+      if (idMaps) chownSync(`${folder}/upper`, hostId(idMaps.uid, 0)!, hostId(idMaps.gid, 0)!);
+      mkdirSync(`${folder}/work`, { mode: 0o700 });
+      mkdirSync(`${folder}/rootfs`, { mode: 0o700 });
+      writeRecord(root, named);
+    } catch (error) {
+      withNamesLock(root, () => dropName(root, id, named));
+      rmSync(folder, { recursive: true, force: true });
+      throw error;
+    }
     return named;
   })!;
 }
@@ -129,10 +163,16 @@ export function renameContainer(root: string, id: string, name: string): { old: 
       const before = readRecord(root, id);
       if (before === undefined) return undefined;
       const old = before.name ?? '';
+      if (before.damage !== undefined) throw damagedContainer(id, before.damage);
       if (old === name) throw new ContainerError(`that is its name already: ${name}`, { exitCode: 1 });
       takeNames(root, [name], id);
       const record = { ...before, name };
-      writeRecord(root, record);
+      try {
+        writeRecord(root, record);
+      } catch (error) {
+        unlinkSync(nameLink(root, name));
+        throw error;
+      }
       if (old && ownerOf(root, old) === id) unlinkSync(nameLink(root, old));
       return { old, record };
     }),
@@ -156,7 +196,7 @@ function makeNamesFolder(root: string): void {
 
 /**
  * The one way to change a record that is there: what others change meanwhile, a name, an end, is not lost. `change` returns the record as it is to be, or the
- * one it was given. Returns it; undefined where the container is gone.
+ * one it was given; a damaged one stays as it is. Returns it; undefined where the container is gone. @throws ContainerError if it can't be written
  */
 export function changeRecord(
   root: string,
@@ -165,7 +205,7 @@ export function changeRecord(
 ): ContainerRecord | undefined {
   return withFolderLock(folderOf(root, id), () => {
     const before = readRecord(root, id);
-    if (before === undefined) return undefined;
+    if (before === undefined || isDamaged(before)) return before;
     const record = change(before);
     if (record !== before) writeRecord(root, record);
     return record;
@@ -173,27 +213,35 @@ export function changeRecord(
 }
 
 function writeRecord(root: string, record: ContainerRecord): void {
-  const file = `${folderOf(root, record.id)}/container.json`;
-  writeFileSync(`${file}.new`, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 });
-  renameSync(`${file}.new`, file);
+  writeJson(`${folderOf(root, record.id)}/container.json`, record, 2);
 }
 
 export function readRecord(root: string, id: string): ContainerRecord | undefined {
   try {
-    return JSON.parse(readFileSync(`${folderOf(root, id)}/container.json`, 'utf8')) as ContainerRecord;
+    const record = readJson<ContainerRecord>(`${folderOf(root, id)}/container.json`, shape);
+    return record.id === id ? record : damaged(root, id, 'container.json is of another container');
   } catch (error) {
     if ((error as { code?: string }).code === 'ENOENT') return undefined;
-    if (error instanceof SyntaxError) return damaged(id);
+    if (error instanceof DamagedFile) return damaged(root, id, error.message);
     throw error;
   }
 }
 
-export const isDamaged = ({ image }: ContainerRecord): boolean => image === '';
+export const isDamaged = ({ damage }: ContainerRecord): boolean => damage !== undefined;
 
 /** What is shown of a container whose record can't be read: it can be listed and removed, and the others work. */
-function damaged(id: string): ContainerRecord {
-  const nothing = { name: undefined, command: [], labels: {}, stopSignal: undefined };
-  return { id, image: '', imageName: '(damaged record)', created: new Date(0).toISOString(), ...nothing };
+function damaged(root: string, id: string, damage: string): ContainerRecord {
+  const folder = `${root}/containers/.names`;
+  const name = existsSync(folder) ? readdirSync(folder).find((one) => ownerOf(root, one) === id) : undefined;
+  const nothing = { command: [], labels: {}, stopSignal: undefined };
+  return { id, name, image: '', imageName: '(damaged)', created: new Date(0).toISOString(), ...nothing, damage };
+}
+
+export function damagedContainer(id: string, damage: string): ContainerError {
+  return new ContainerError(`container ${id.slice(0, 12)} is damaged: ${damage}`, {
+    exitCode: 1,
+    hint: `what it wrote is still there; tinyctr rm -f ${id.slice(0, 12)} removes it`,
+  });
 }
 
 /**
@@ -253,11 +301,11 @@ export function halfRemoved(root: string): string[] {
   });
 }
 
-/** Of a container that nobody runs any more, and whose end nobody has seen. One that was created and did not get to run stays so. */
-export function endRecord(root: string, id: string, remove: boolean): void {
-  const ended = { at: new Date().toISOString(), exitCode: 137 };
+/** Of a container that nobody runs any more; `seen`: its end, else nobody has seen that. One that was created and did not get to run stays so. */
+export function endRecord(root: string, id: string, remove: boolean, seen?: Ended): void {
+  const ended = seen ?? { at: new Date().toISOString(), exitCode: 137 };
   const ran = ({ started, boot }: ContainerRecord) => started !== undefined || boot !== undefined;
-  const end = (record: ContainerRecord) => (record.ended || !ran(record) ? record : { ...record, ended });
+  const end = (record: ContainerRecord) => (record.ended || !(seen || ran(record)) ? record : { ...record, ended });
   if (remove || !changeRecord(root, id, end)) removeContainer(root, id);
 }
 

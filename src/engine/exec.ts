@@ -1,15 +1,15 @@
 /** `tinyctr exec`: one more process in a container that runs, with the container's own walls. Host side. */
-import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { type ExecTarget, exec } from '../core/container/exec.ts';
 import { cgroupRoot } from '../core/host/cgroup.ts';
-import { syscall } from '../core/host/syscall.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { capabilitiesIn } from '../core/plan/capabilities.ts';
 import { planExec } from '../core/plan/container.ts';
 import type { ExecPlan } from '../core/plan/plan.ts';
 import { hostId } from '../core/plan/user-namespace.ts';
 import type { HostFd } from '../core/stage/stage.ts';
-import { type RunState, readRunState } from '../lifecycle/state.ts';
+import { type FirstProcess, openFirstProcess } from '../lifecycle/first-process.ts';
+import { readRunState } from '../lifecycle/state.ts';
 import { terminalWishes } from './asked.ts';
 import { workingDirectory } from './command.ts';
 import type { ContainerRecord } from './containers.ts';
@@ -43,7 +43,8 @@ export async function execIn(
 ): Promise<number> {
   const options = given.detach ? given : { ...given, ...terminalWishes(given) };
   const state = readRunState(runRoot, record.id);
-  if (!state || state.pid === 0)
+  const first = state && openFirstProcess(state);
+  if (!first)
     throw new ContainerError(`container ${record.id.slice(0, 12)} is not running`, {
       hint: `tinyctr start ${record.name ?? record.id.slice(0, 12)}`,
       exitCode: 1,
@@ -53,12 +54,12 @@ export async function execIn(
       hint: 'leave -t away: tinyctr exec -i …',
       exitCode: 1,
     });
-  const plan = planFor(root, readStored(root, record.id), command, options);
-  const target = targetOf(state, record);
   try {
+    const plan = planFor(root, readStored(root, record.id), command, options);
+    const target = targetOf(first, state.cgroup, record);
     return await (options.detach ? leave(plan, target) : attend(plan, target, options));
   } finally {
-    closeSync(target.pidfd);
+    closeSync(first.pidfd);
   }
 }
 
@@ -102,13 +103,7 @@ function planFor(
   );
 }
 
-/** The pid is of a container whose lock somebody holds; that it is in its cgroup proves that it means no other process. */
-function targetOf({ pid, cgroup }: RunState, { idMaps }: ContainerRecord): ExecTarget {
-  const pidfd = syscall('pidfd_open', [pid, 0]) as HostFd;
-  if (!readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`0::${cgroup}`)) {
-    closeSync(pidfd);
-    throw new ContainerError('the container has just ended');
-  }
+function targetOf({ pid, pidfd }: FirstProcess, cgroup: string, { idMaps }: ContainerRecord): ExecTarget {
   const user = idMaps && { root: { uid: hostId(idMaps.uid, 0)!, gid: hostId(idMaps.gid, 0)! } };
   return { hostPid: pid, pidfd, cgroup: cgroupRoot() + cgroup, user };
 }

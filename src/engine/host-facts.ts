@@ -10,7 +10,7 @@ import { listContainers } from './containers.ts';
 export const goArch = (): string => ({ x64: 'amd64', ia32: '386' })[arch() as string] ?? arch();
 
 export function hostFacts(root: string, runRoot: string, version: string) {
-  const statuses = factsOf(runRoot, listContainers(root)).map(({ status }) => status);
+  const statuses = factsOf(root, runRoot, listContainers(root)).map(({ status }) => status);
   const count = (...wanted: string[]) => statuses.filter((status) => wanted.includes(status)).length;
   const controllers = controllersHere();
   const has = (name: string) => controllers.includes(name);

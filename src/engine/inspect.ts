@@ -13,10 +13,11 @@ import { readStored, type StoredContainer } from './stored-file.ts';
 const NEVER = '0001-01-01T00:00:00Z';
 const SIGTERM = 15;
 
-/** One element of what `docker inspect` prints; `size`: also what it wrote. @throws ContainerError for damaged files */
+/** One element of what `docker inspect` prints; `size`: also what it wrote. Of a damaged one as much as is known. */
 export function inspectContainer(root: string, runRoot: string, facts: Facts, size: boolean): Record<string, unknown> {
   const { record, status, pid } = facts;
   const { id, ended } = record;
+  if (facts.damage !== undefined) return inspectDamaged(facts);
   const folder = `${root}/containers/${id}`;
   const stored = readStored(root, id);
   const image = findImage(root, record.image);
@@ -27,7 +28,7 @@ export function inspectContainer(root: string, runRoot: string, facts: Facts, si
     Args: record.command.slice(1),
     State: {
       Status: status,
-      Running: isUp(status), // also while it waits for its next start, as with docker
+      Running: isUp(facts), // also while it waits for its next start, as with docker
       Paused: status === 'paused',
       Restarting: status === 'restarting',
       OOMKilled: ended?.limitsHit?.memory !== undefined,
@@ -65,6 +66,21 @@ export function inspectContainer(root: string, runRoot: string, facts: Facts, si
       Networks: { [networkOf(stored)]: {} },
     },
   };
+}
+
+/** Nothing that would have to be guessed. */
+function inspectDamaged({ record, status, damage, pid, cgroup, isPaused }: Facts): Record<string, unknown> {
+  const { id, name = '', ended } = record;
+  const State = {
+    Status: status,
+    Running: cgroup !== undefined,
+    Paused: isPaused,
+    Restarting: false,
+    Pid: pid,
+    ...(ended && { ExitCode: ended.exitCode, FinishedAt: ended.at }),
+    Error: damage,
+  };
+  return { Id: id, Name: `/${name}`, State };
 }
 
 /** Lowest last, as overlayfs takes them. */

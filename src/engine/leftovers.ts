@@ -6,9 +6,9 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import { cleanBlobs, cleanStore, findUnused, removeUnused } from '../image/clean.ts';
 import { processesIn } from '../lifecycle/processes.ts';
-import { listStates, listUnborn, removeUnborn, StateFolder } from '../lifecycle/state.ts';
+import { listStates, listUnborn, readRunState, removeUnborn, StateFolder } from '../lifecycle/state.ts';
 import { deadFilters } from '../seccomp/cache.ts';
-import { cleanup, readState } from './cleanup.ts';
+import { cleanup } from './cleanup.ts';
 import {
   deadNames,
   endRecord,
@@ -200,7 +200,8 @@ function findOrphans({ root, runRoot }: Places): Leftover[] {
     const folder = StateFolder.adopt(runRoot, id);
     if (!folder) return [];
     try {
-      const state = readState(folder, id, root);
+      const found = readRunState(runRoot, id)!;
+      const state = { ...found, root: found.root || root };
       const cgroup = `${cgroupRoot()}${state.cgroup}`;
       const record = isLimit(id) ? undefined : readRecord(state.root, id);
       const there = !isLimit(id) && existsSync(`${state.root}/containers/${id}`);

@@ -58,7 +58,7 @@ const filters = {
 
 type FilterName = keyof typeof filters;
 
-const statuses = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead'];
+const statuses = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead', 'damaged'];
 
 /** docker takes a regular expression; what is none is looked for as it stands. */
 function asPattern(text: string): RegExp {

@@ -5,9 +5,9 @@ import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { IdMaps, Plan } from '../core/plan/plan.ts';
 import type { HostFd, Observer } from '../core/stage/stage.ts';
-import { StateFolder } from '../lifecycle/state.ts';
+import { type RunState, StateFolder } from '../lifecycle/state.ts';
 import { askedRun, type StoreRequest, withIdMaps } from './asked.ts';
-import { changeRecord, removeContainer } from './containers.ts';
+import { changeRecord, type Ended, removeContainer } from './containers.ts';
 import { exitCode, openStdio, superviseForeground } from './foreground.ts';
 import { factsOf, type Hit, readHits } from './hits.ts';
 import { makePlan, mapLayers } from './plan.ts';
@@ -69,7 +69,8 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     states.remove();
     throw error;
   }
-  let [cidfileWritten, gone] = [false, true];
+  let cidfileWritten = false;
+  let ran: Awaited<ReturnType<typeof runForeground>>;
   try {
     writeStored(root, id, storedOf(request, asked, plan, life));
     writeEtcFiles(stateFolder, options, wanted, idMaps);
@@ -80,25 +81,43 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     await request.before?.();
     const born = (pid: number) => states.write({ ...state, pid });
     const watched = request.watch && { watch: request.watch, id, folder: stateFolder };
-    const { status, hits, cgroupGone } = await runForeground(plan, interactive, request.observer, born, watched);
-    gone = cgroupGone;
-    const limitsHit = hits.length > 0 ? { limitsHit: factsOf(hits) } : {};
-    if (options.rm) removeContainer(root, id);
-    else {
-      const ended = { at: new Date().toISOString(), exitCode: status, ...limitsHit };
-      changeRecord(root, id, (record) => ({ ...record, ended }));
-    }
-    if (hits.length > 0) await request.tell(hits);
-    return status;
+    ran = await runForeground(plan, interactive, request.observer, born, watched);
   } catch (error) {
     removeContainer(root, id); // it never ran
     if (cidfileWritten) rmSync(options.cidfile!, { force: true });
+    states.remove();
     throw error;
-  } finally {
-    if (gone) states.remove();
-    else states.release(); // an orphan's from now on: the next command tries again
+  }
+  const { status, hits, cgroupGone } = ran;
+  const ended = {
+    at: new Date().toISOString(),
+    exitCode: status,
+    ...(hits.length > 0 && { limitsHit: factsOf(hits) }),
+  };
+  if (isWrittenDown(root, states, state, ended) && cgroupGone) states.remove();
+  else states.release(); // an orphan's from now on: the next command tries again
+  if (hits.length > 0) await request.tell(hits);
+  return status;
+}
+
+/** False, with a warning, where the disk has no room for it: then its state knows the end. The command has its exit status all the same. */
+function isWrittenDown(root: string, states: StateFolder, state: RunState, ended: Ended): boolean {
+  try {
+    if (state.remove) removeContainer(root, state.id);
+    else changeRecord(root, state.id, (record) => ({ ...record, ended }));
+    return true;
+  } catch (error) {
+    warn(`${(error as Error).message}: the next command, or tinyctr cleanup, tries again`);
+    try {
+      states.write({ ...state, ended });
+    } catch {
+      // Neither has room: it will be shown as killed.
+    }
+    return false;
   }
 }
+
+const warn = (text: string): unknown => writeSync(2, `tinyctr: warning: ${text}\n`);
 
 export const explainer = (plan: Plan, watch?: Watch) => async (error: unknown, hostPid: number) => {
   const explained = (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
@@ -155,10 +174,7 @@ function endCgroup(cgroup: string): boolean {
     return true;
   } catch (error) {
     const { code } = error as { code?: string };
-    writeSync(
-      2,
-      `tinyctr: warning: ${cgroup} can't be removed (${code}): the next command, or tinyctr cleanup, tries again\n`,
-    );
+    warn(`${cgroup} can't be removed (${code}): the next command, or tinyctr cleanup, tries again`);
     return false;
   }
 }

@@ -1,7 +1,7 @@
 /** containers/<id>/config.json: what a container is made of, so that it can be started, entered and shown later. Host side. */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { ContainerError } from '../core/kernel/error.ts';
 import type { CgroupFile } from '../core/plan/plan.ts';
+import { DamagedFile, readJson, writeJson } from '../lifecycle/json-file.ts';
+import { damagedContainer } from './containers.ts';
 import type { RunOptions } from './options.ts';
 import { parseWhole } from './sizes.ts';
 import type { ContainerSpec } from './spec.ts';
@@ -80,29 +80,40 @@ export const parseStopTimeout = (text: string): number => parseWhole('--stop-tim
 
 const fileOf = (root: string, id: string): string => `${root}/containers/${id}/config.json`;
 
+/** What nothing works without. */
+const shape = {
+  wanted: { spec: { process: 'object', linux: { cgroupsPath: 'string' } }, hostNamespaces: 'object' },
+  tty: 'boolean',
+  interactive: 'boolean',
+  etc: 'object',
+  rm: 'boolean',
+  limits: 'array',
+  restart: { name: 'string', maxRetries: 'number' },
+  stopTimeoutS: 'number',
+  log: { driver: 'string', maxSize: 'number', maxFiles: 'number' },
+} as const;
+
 export function writeStored(root: string, id: string, stored: StoredContainer): void {
-  const file = fileOf(root, id);
-  writeFileSync(`${file}.new`, JSON.stringify(stored), { mode: 0o600 });
-  renameSync(`${file}.new`, file);
+  writeJson(fileOf(root, id), stored);
 }
 
 /** @throws ContainerError for a damaged one */
 export function readStored(root: string, id: string): StoredContainer {
+  const { stored, damage } = lookAtStored(root, id);
+  if (stored === undefined) throw damagedContainer(id, damage!);
+  return stored;
+}
+
+/** `damage`: what is wrong with the file. */
+export function lookAtStored(root: string, id: string): { stored?: StoredContainer; damage?: string } {
   try {
-    return JSON.parse(readFileSync(fileOf(root, id), 'utf8')) as StoredContainer;
+    return { stored: readJson<StoredContainer>(fileOf(root, id), shape) };
   } catch (error) {
-    throw new ContainerError(`what container ${id.slice(0, 12)} was made of can't be read`, {
-      hint: `tinyctr rm ${id.slice(0, 12)}`,
-      cause: error,
-    });
+    if (error instanceof DamagedFile) return { damage: error.message };
+    if ((error as { code?: string }).code === 'ENOENT') return { damage: 'config.json is missing' };
+    throw error;
   }
 }
 
 /** Undefined for a damaged one: its container is listed all the same. */
-export function storedIfWhole(root: string, id: string): StoredContainer | undefined {
-  try {
-    return readStored(root, id);
-  } catch {
-    return undefined;
-  }
-}
+export const storedIfWhole = (root: string, id: string): StoredContainer | undefined => lookAtStored(root, id).stored;

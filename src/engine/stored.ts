@@ -13,14 +13,23 @@ import type { HostFd } from '../core/stage/stage.ts';
 import { findImage, layersFolder } from '../image/store.ts';
 import { type RunState, StateFolder } from '../lifecycle/state.ts';
 import { askedRun, type StoreRequest, withIdMaps } from './asked.ts';
-import { bootId, type ContainerRecord, changeRecord, isDamaged, readRecord, removeContainer } from './containers.ts';
+import { cleanupOne } from './cleanup.ts';
+import {
+  bootId,
+  type ContainerRecord,
+  changeRecord,
+  damagedContainer,
+  type Ended,
+  readRecord,
+  removeContainer,
+} from './containers.ts';
 import { exitCode } from './foreground.ts';
 import { factsOf, readHits } from './hits.ts';
 import { LOG_NAME } from './logs.ts';
 import { makePlan, mapLayers } from './plan.ts';
 import { checkCidfile, recordOf, register, storedOf, writeEtcFiles } from './register.ts';
 import { explainer } from './run.ts';
-import { type LifeOptions, readStored, type StoredContainer, writeStored } from './stored-file.ts';
+import { type LifeOptions, readStored, type StoredContainer, storedIfWhole, writeStored } from './stored-file.ts';
 import { pipe } from './wait.ts';
 
 /** Makes a container that nobody runs yet. Returns its id. Throws what `run` would; then nothing of it is left. */
@@ -72,6 +81,7 @@ export async function startStored(
 ): Promise<Started> {
   const record = readRecord(root, id);
   if (record === undefined) throw noSuch(id);
+  if (record.damage !== undefined) throw damagedContainer(id, record.damage);
   const stored = readStored(root, id);
   const image = findImage(root, record.image);
   if (image === undefined) throw new ContainerError(`the image ${record.imageName} is gone`);
@@ -79,7 +89,7 @@ export async function startStored(
   const layers = record.idMaps && (await mapLayers(source, record.idMaps));
   const plan = counted(makePlan(source, { id, ...stored }, `${root}/seccomp`, layers));
   const state = { id, pid: 0, cgroup: plan.cgroup.path, root, remove: stored.rm };
-  const states = StateFolder.create(runRoot, state);
+  const states = takeContainer(root, runRoot, state);
   // After its state folder is there: whoever removes containers looks for that with the record's lock.
   if (!changeRecord(root, id, (now) => now)) {
     states.remove();
@@ -114,7 +124,11 @@ export async function startStored(
   } catch (error) {
     given.discard();
     states.remove();
-    noteFailure(root, id, error as Error);
+    try {
+      noteFailure(root, id, error as Error);
+    } catch {
+      // A full disk: the caller is told.
+    }
     throw error;
   } finally {
     given.handOver();
@@ -136,10 +150,23 @@ function noteStart(root: string, id: string, again: boolean): void {
 /** It did not get to run, and waits for no next start. */
 function noteFailure(root: string, id: string, { message }: Error): void {
   changeRecord(root, id, (record) => {
-    if (isDamaged(record)) return record;
     const { dueMs: _, ...rest } = record;
     return { ...rest, failure: message };
   });
+}
+
+/** The container is the caller's alone until the folder is removed. @throws ContainerError if somebody has it */
+function takeContainer(root: string, runRoot: string, state: RunState): StateFolder {
+  for (let isTold = false; ; isTold = true)
+    try {
+      return StateFolder.create(runRoot, state);
+    } catch (error) {
+      if (!['ENOTEMPTY', 'EEXIST'].includes((error as { code?: string }).code ?? '')) throw error;
+      const why = 'it runs, or is being started by somebody else';
+      if (isTold)
+        throw new ContainerError(`container ${state.id.slice(0, 12)} can't be started: ${why}`, { exitCode: 1 });
+      cleanupOne(root, runRoot, state.id); // an orphan
+    }
 }
 
 const openFolder = (path: string): HostFd => openSync(path, k.O_PATH | k.O_DIRECTORY) as HostFd;
@@ -162,38 +189,32 @@ function standardStreams({ tty, interactive }: StoredContainer) {
   };
 }
 
-/** What becomes of it after its end: with `dueMs`, it comes back. */
-export type AfterEnd = Pick<ContainerRecord, 'restarts' | 'pauseMs' | 'dueMs'>;
-
-/** Writes down how it ended and what comes `next`, once: told a second time, it stays. Its processes are gone afterwards, and its cgroup. */
-export function endStored(
-  root: string,
-  state: RunState,
-  status: ExitStatus,
-  next: (record: ContainerRecord, exitCode: number) => AfterEnd,
-): ContainerRecord | undefined {
+/** How it ended; none of its processes outlives it. `settle` comes next. */
+export function endOf(root: string, state: RunState, status: ExitStatus): Ended {
   const cgroup = `${cgroupRoot()}${state.cgroup}`;
   killCgroup(cgroup); // in a pid namespace that is not its own, others may have outlived it
-  const record = readRecord(root, state.id);
   const code = exitCode(status);
-  if (record === undefined || record.ended) {
-    removeCgroup(cgroup);
-    return record;
-  }
-  const hits = readHits(cgroup, limitsOf(root, state.id), code);
-  removeCgroup(cgroup);
+  const hits = readHits(cgroup, storedIfWhole(root, state.id)?.limits ?? [], code);
   const limitsHit = hits.length > 0 ? { limitsHit: factsOf(hits) } : {};
-  const end = { at: new Date().toISOString(), exitCode: code, ...limitsHit };
-  return changeRecord(root, state.id, (now) => ({ ...now, ended: end, ...next(now, code) }));
+  return { at: new Date().toISOString(), exitCode: code, ...limitsHit };
 }
 
-/** None where that can't be read any more: its end is written down all the same. */
-function limitsOf(root: string, id: string): StoredContainer['limits'] {
-  try {
-    return readStored(root, id).limits;
-  } catch {
-    return [];
-  }
+/** What becomes of it after its end: with `dueMs`, it comes back. */
+export type AfterEnd = Pick<ContainerRecord, 'restarts' | 'pauseMs' | 'dueMs' | 'stopped'>;
+
+/**
+ * Its cgroup is gone afterwards, its end is written down, and what comes `next`; once: told a second time, it stays. Throws what kept it
+ * from that; then it can be tried again.
+ */
+export function settle(
+  root: string,
+  state: RunState,
+  ended: Ended,
+  next: (record: ContainerRecord) => AfterEnd,
+): ContainerRecord | undefined {
+  removeCgroup(`${cgroupRoot()}${state.cgroup}`);
+  if (state.remove) return undefined; // all of it goes
+  return changeRecord(root, state.id, (now) => (now.ended ? now : { ...now, ended, ...next(now) }));
 }
 
 const noSuch = (id: string) => new ContainerError(`no such container: ${id.slice(0, 12)}`);

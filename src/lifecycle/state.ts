@@ -9,7 +9,6 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -21,6 +20,7 @@ import { syscall } from '../core/host/syscall.ts';
 import { LOCK_EX, LOCK_NB } from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
+import { DamagedFile, readJson, writeJson } from './json-file.ts';
 
 export interface RunState {
   id: string;
@@ -32,7 +32,12 @@ export interface RunState {
   root: string;
   /** Remove record and layer as well when the container has ended. */
   remove: boolean;
+  /** How it ended, where the record could not be written: whoever has the lock next is to do it. */
+  ended?: { at: string; exitCode: number };
 }
+
+/** `damage`: what is wrong with the file; then the rest is what can be told without it, and `root` is ''. */
+export type FoundState = RunState & { damage?: string };
 
 export class StateFolder<State extends { id: string } = RunState> {
   readonly path: string;
@@ -43,17 +48,27 @@ export class StateFolder<State extends { id: string } = RunState> {
     this.lock = lock;
   }
 
-  /** Made under another name until the lock is held: nobody can take the new container for an orphan. */
+  /**
+   * Made under another name until the lock is held: nobody can take the new container for an orphan.
+   * Throws EEXIST or ENOTEMPTY where there is one; what it throws leaves nothing.
+   */
   static create<S extends { id: string }>(runRoot: string, state: S): StateFolder<S> {
     privateFolder(runRoot);
     const path = `${runRoot}/${state.id}`;
     const young = `${runRoot}/.new-${process.pid}-${state.id}`;
     mkdirSync(young, { mode: 0o700 });
-    const lock = openSync(`${young}/lock`, 'w', 0o600) as HostFd;
-    syscall('flock', [lock, LOCK_EX | LOCK_NB]);
-    writeFileSync(`${young}/state.json`, JSON.stringify(state), { mode: 0o600 });
-    renameSync(young, path);
-    return new StateFolder<S>(path, lock);
+    let lock: HostFd | undefined;
+    try {
+      lock = openSync(`${young}/lock`, 'w', 0o600) as HostFd;
+      syscall('flock', [lock, LOCK_EX | LOCK_NB]);
+      writeFileSync(`${young}/state.json`, JSON.stringify(state), { mode: 0o600 });
+      renameSync(young, path);
+      return new StateFolder<S>(path, lock);
+    } catch (error) {
+      if (lock !== undefined) closeSync(lock);
+      rmSync(young, { recursive: true, force: true });
+      throw error;
+    }
   }
 
   /** Takes over an orphan; undefined if it is gone, or somebody still runs it and `wait` is not said. */
@@ -81,13 +96,14 @@ export class StateFolder<State extends { id: string } = RunState> {
     return this.lock;
   }
 
+  /** @throws DamagedFile */
   read(): State {
-    return JSON.parse(readFileSync(`${this.path}/state.json`, 'utf8')) as State;
+    return readJson<State>(`${this.path}/state.json`, 'object');
   }
 
+  /** @throws ContainerError */
   write(state: State): void {
-    writeFileSync(`${this.path}/state.json.new`, JSON.stringify(state), { mode: 0o600 });
-    renameSync(`${this.path}/state.json.new`, `${this.path}/state.json`);
+    writeJson(`${this.path}/state.json`, state);
   }
 
   /** Lets go of the lock. */
@@ -120,18 +136,41 @@ export function listStates(runRoot: string): string[] {
   return listFolder(runRoot).filter((name) => /^[0-9a-zA-Z_+][0-9a-zA-Z_+.-]*$/.test(name));
 }
 
-/** What stands in the states; one that can't be read just now (it ends, or is damaged) is left out. */
-export function readStates(runRoot: string): RunState[] {
+const shape = {
+  id: 'string',
+  pid: 'number',
+  cgroup: 'string',
+  root: 'string',
+  remove: 'boolean',
+  ended: 'object?',
+} as const;
+
+/** What stands in the states; one that ends just now is left out. */
+export function readStates(runRoot: string): FoundState[] {
   return listStates(runRoot).flatMap((id) => readRunState(runRoot, id) ?? []);
 }
 
-/** Undefined where it is not there, or can't be read. */
-export function readRunState(runRoot: string, id: string): RunState | undefined {
+/** Undefined if there is none. All in its cgroup may be killed: one that is not the container's own is a damage. */
+export function readRunState(runRoot: string, id: string): FoundState | undefined {
+  const damaged = (damage: string) => ({ id, pid: 0, cgroup: `/tinyctr/${id}`, root: '', remove: false, damage });
   try {
-    return JSON.parse(readFileSync(`${runRoot}/${id}/state.json`, 'utf8')) as RunState;
-  } catch {
-    return undefined;
+    const state = readJson<RunState>(`${runRoot}/${id}/state.json`, shape);
+    const { pid, cgroup } = state;
+    if (state.id !== id) return damaged('state.json is of another container');
+    if (!Number.isInteger(pid) || pid < 0) return damaged(`state.json: pid is ${pid}`);
+    if (!cgroup.startsWith('/') || !cgroup.endsWith(`/${id}`) || cgroup.split('/').includes('..'))
+      return damaged(`state.json: cgroup is ${JSON.stringify(cgroup)}, which is not the container's`);
+    return state;
+  } catch (error) {
+    if (error instanceof DamagedFile) return damaged(error.message);
+    if ((error as { code?: string }).code !== 'ENOENT') throw error;
+    return statSync(`${runRoot}/${id}/lock`, { throwIfNoEntry: false }) && damaged('state.json is missing');
   }
+}
+
+/** By whoever holds the container. @throws ContainerError */
+export function writeRunState(runRoot: string, state: RunState): void {
+  writeJson(`${runRoot}/${state.id}/state.json`, state);
 }
 
 /** Folders of a process that died while it made or removed them. */

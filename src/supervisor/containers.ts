@@ -5,9 +5,7 @@
 import { closeSync, existsSync } from 'node:fs';
 import { cgroupRoot } from '../core/host/cgroup.ts';
 import type { ExitStatus } from '../core/host/child.ts';
-import { sendSignal } from '../core/host/child.ts';
 import { setFrozen } from '../core/host/freeze.ts';
-import { syscall } from '../core/host/syscall.ts';
 import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
@@ -15,19 +13,21 @@ import {
   bootId,
   type ContainerRecord,
   changeRecord,
-  isDamaged,
   listContainers,
   readRecord,
   removeContainer,
 } from '../engine/containers.ts';
-import { exitCode } from '../engine/foreground.ts';
-import { type AfterEnd, endStored, startStored } from '../engine/stored.ts';
-import { type RestartPolicy, readStored } from '../engine/stored-file.ts';
-import { listStates, readRunState, StateFolder } from '../lifecycle/state.ts';
+import { type AfterEnd, endOf, settle, startStored } from '../engine/stored.ts';
+import { DEFAULT_STOP_TIMEOUT_S, type RestartPolicy, readStored, storedIfWhole } from '../engine/stored-file.ts';
+import { cgroupOf } from '../lifecycle/first-process.ts';
+import { listStates, type RunState, readRunState, StateFolder, writeRunState } from '../lifecycle/state.ts';
 import type { Keeper, Listener, News } from './keeper.ts';
+import type { Request } from './protocol.ts';
 import { ageMs, comesBack, comesBackAtBoot, LOST, monotonicMs, msUntil, nextPause } from './restart.ts';
-import { type Running, RunningContainers } from './running.ts';
+import { type Found, type Running, RunningContainers } from './running.ts';
 import { Turns } from './turns.ts';
+
+type StopRequest = Extract<Request, { op: 'stop' }>;
 
 /** What could not be written down (a full disk) is tried again after so long. */
 const AGAIN_MS = 1000;
@@ -49,7 +49,7 @@ export class Containers {
   /** Children of the keeper that are to become containers. */
   private readonly unborn = new Set<number>();
   /** Their ends are not written down yet: the disk is full. */
-  private readonly late = new Set<Running>();
+  private readonly late = new Map<Running, NodeJS.Timeout>();
   /** To be started because the machine was started anew, in this order. */
   private readonly booting = new Set<string>();
 
@@ -67,6 +67,8 @@ export class Containers {
   async start(root: string, id: string): Promise<void> {
     await this.turns.take(id, async () => {
       if (this.running.byName(id)) return; // as with docker, it is no error that it runs
+      const late = this.running.own(id);
+      if (late?.over) await this.bury(late, { exited: late.over.exitCode });
       await this.startNow(root, id, false);
     });
   }
@@ -87,7 +89,7 @@ export class Containers {
       for (const fd of new Set(Object.values(kept))) if (fd !== undefined) closeSync(fd);
       await one.kept;
     } catch (error) {
-      this.noNextStart(root, id, {});
+      if (!isFull(error)) this.noNextStart(root, id, {});
       throw error;
     } finally {
       for (const pid of unborn) {
@@ -113,32 +115,70 @@ export class Containers {
   }
 
   private endOf(one: Running, status: ExitStatus): void {
-    const again = (error: unknown) => {
-      if (!this.late.has(one)) fail(error);
-      this.late.add(one);
-      setTimeout(() => this.endOf(one, status), AGAIN_MS);
-    };
-    this.turns.take(one.id, () => this.bury(one, status)).then(() => this.late.delete(one), again);
+    this.turns.take(one.id, () => this.bury(one, status)).catch((error) => this.buryLater(one, status, error));
   }
 
-  /** Told of an end a second time, after a kill in between, it comes out the same. */
+  /** Told of an end a second time, after a kill in between, it comes out the same. Throws what keeps it from being written down. */
   private async bury(one: Running, status: ExitStatus): Promise<void> {
     const { id, root, pid } = one;
-    const state = readRunState(this.runRoot, id) ?? { id, pid, root, cgroup: `/tinyctr/${id}`, remove: false };
+    if (!this.running.has(one)) return; // somebody has removed it meanwhile
+    const state = this.stateOf(one);
     const lastedMs = ageMs(pid);
-    const record = endStored(root, state, status, (before, code) => this.whatComesNext(root, before, code, lastedMs));
-    this.keeper.forget(pid); // lets go of the lock
-    this.running.delete(one);
-    const folder = StateFolder.adopt(this.runRoot, id, true);
-    if (folder && state.remove) removeContainer(root, id);
-    folder?.remove(); // last: while it is there, the next command knows
+    one.over ??= state.ended ?? endOf(root, state, status);
+    const { exitCode } = one.over;
+    const next = (before: ContainerRecord) => this.whatComesNext(root, before, exitCode, lastedMs, one);
+    const record = settle(root, state, one.over, next);
+    this.letGo(one);
+    try {
+      const folder = StateFolder.adopt(this.runRoot, id, true);
+      if (folder && state.remove) removeContainer(root, id);
+      folder?.remove(); // last: while it is there, the next command knows
+    } finally {
+      one.end(exitCode);
+    }
     if (record?.dueMs !== undefined) this.startLater(root, id, record.dueMs);
-    one.end(exitCode(status));
   }
 
-  private whatComesNext(root: string, record: ContainerRecord, code: number, lastedMs: number): AfterEnd {
-    const { id, stopped, restarts = 0 } = record;
-    if (stopped || isDamaged(record) || !comesBack(policyOf(root, id), code, restarts)) return {};
+  private stateOf({ id, pid, root }: Running): RunState {
+    const state = readRunState(this.runRoot, id);
+    return state && !state.damage ? state : { id, pid, root, cgroup: cgroupOf(pid) ?? `/tinyctr/${id}`, remove: false };
+  }
+
+  /** The disk is full, say. Who waits for its end is told at once; who looks at its state, too, if that can be written. */
+  private buryLater(one: Running, status: ExitStatus, error: unknown): void {
+    if (!this.late.has(one)) fail(error);
+    this.late.set(
+      one,
+      setTimeout(() => this.endOf(one, status), AGAIN_MS),
+    );
+    if (one.over === undefined) return;
+    try {
+      writeRunState(this.runRoot, { ...this.stateOf(one), ended: one.over });
+    } catch {
+      // No room there either: the keeper has it until it is written down.
+    }
+    one.end(one.over.exitCode);
+  }
+
+  /** The keeper lets go of its lock: whoever has that next sees to what is left. */
+  private letGo(one: Running): void {
+    clearTimeout(this.late.get(one));
+    this.late.delete(one);
+    this.keeper.forget(one.pid);
+    this.running.delete(one);
+  }
+
+  private whatComesNext(
+    root: string,
+    record: ContainerRecord,
+    code: number,
+    lastedMs: number,
+    one?: Running,
+  ): AfterEnd {
+    const { id, restarts = 0 } = record;
+    const stopped = record.stopped || one?.isUnwanted;
+    if (stopped) return { stopped };
+    if (!comesBack(policyOf(root, id), code, restarts)) return {};
     const pauseMs = nextPause(record.pauseMs, lastedMs);
     return { restarts: restarts + 1, pauseMs, dueMs: monotonicMs() + pauseMs };
   }
@@ -151,7 +191,10 @@ export class Containers {
     });
     const start = async () => {
       if (this.pauses.get(id) !== pause) return; // somebody stopped or started it
-      await this.startNow(root, id, true);
+      await this.startNow(root, id, true).catch((error) => {
+        fail(error);
+        if (isFull(error)) this.startLater(root, id, monotonicMs() + AGAIN_MS);
+      });
     };
     const timer = setTimeout(() => this.turns.take(id, start).catch(fail), msUntil(dueMs));
     const pause: Pause = { timer, over, end };
@@ -166,18 +209,24 @@ export class Containers {
   }
 
   /** Returns true if it had to be killed. */
-  async stop(root: string, id: string, signal: number | undefined, timeoutS: number | undefined): Promise<boolean> {
+  async stop({ root, id, signal, timeoutS, remove }: StopRequest): Promise<boolean> {
     await this.turns.settled(id); // a start that is under way
     const record = this.doNotBringBack(root, id);
     const found = this.running.byName(id);
-    if (!found) return false;
-    const seconds = timeoutS ?? readStored(root, id).stopTimeoutS;
-    this.signal(found.pid, signal ?? record?.stopSignal ?? k.SIGTERM);
+    const seconds = timeoutS ?? storedIfWhole(root, id)?.stopTimeoutS ?? DEFAULT_STOP_TIMEOUT_S;
+    const inTime = found ? await this.stopFound(id, found, signal ?? record?.stopSignal ?? k.SIGTERM, seconds) : true;
+    const late = remove && this.running.own(id);
+    if (late && this.late.has(late)) this.letGo(late);
+    return !inTime;
+  }
+
+  private async stopFound(id: string, found: Found, signal: number, seconds: number): Promise<boolean> {
+    found.signal(signal);
     this.thaw(id); // else it would not hear
     const inTime = await Promise.race([found.ended.then(() => true), later(seconds * 1000)]);
-    if (!inTime) this.signal(found.pid, k.SIGKILL);
+    if (!inTime) found.signal(k.SIGKILL);
     await found.ended;
-    return !inTime;
+    return inTime;
   }
 
   async kill(root: string, id: string, signal: number): Promise<void> {
@@ -186,23 +235,30 @@ export class Containers {
     if (!found) throw notRunning(id);
     const stopSignal = readRecord(root, id)?.stopSignal ?? k.SIGTERM;
     if (signal === k.SIGKILL || signal === stopSignal) this.doNotBringBack(root, id); // as with docker
-    this.signal(found.pid, signal);
+    found.signal(signal);
   }
 
-  /** Whoever ends it does not want it back. On disk as well: another supervisor is to know. */
+  /** Whoever ends it does not want it back. On disk as well: another supervisor is to know. A full disk keeps nobody from ending it. */
   private doNotBringBack(root: string, id: string): ContainerRecord | undefined {
     this.booting.delete(id);
     this.endPause(id);
+    const one = this.running.own(id);
+    if (one) one.isUnwanted = true;
     return this.noNextStart(root, id, { stopped: true });
   }
 
   /** It waits for no next start any more. */
   private noNextStart(root: string, id: string, more: { stopped?: true }): ContainerRecord | undefined {
-    return changeRecord(root, id, (record) => {
-      if (isDamaged(record)) return record;
-      const { dueMs: _, ...rest } = record;
-      return { ...rest, ...more };
-    });
+    try {
+      return changeRecord(root, id, (record) => {
+        if (record.dueMs === undefined && policyOf(root, id).name === 'no') return record;
+        const { dueMs: _, ...rest } = record;
+        return { ...rest, ...more };
+      });
+    } catch (error) {
+      fail(error);
+      return readRecord(root, id);
+    }
   }
 
   private thaw(id: string): void {
@@ -214,7 +270,11 @@ export class Containers {
   resume(root: string): void {
     const running = new Set(listStates(this.runRoot));
     for (const record of listContainers(root))
-      if (!running.has(record.id) && record.started !== undefined) this.resumeOne(root, record);
+      try {
+        if (!running.has(record.id) && record.started !== undefined) this.resumeOne(root, record);
+      } catch (error) {
+        fail(error);
+      }
     void this.startBooting(root);
   }
 
@@ -278,22 +338,17 @@ export class Containers {
     const found = this.running.byName(id);
     if (found) this.keeper.endInput(found.pid);
   }
-
-  private signal(pid: number, signal: number): void {
-    const pidfd = syscall('pidfd_open', [pid, 0], ['ESRCH']) as HostFd;
-    if (pidfd < 0) return; // one in the foreground has ended
-    sendSignal(pidfd, signal);
-    closeSync(pidfd);
-  }
 }
 
 /** None of one that is damaged. */
 function policyOf(root: string, id: string): RestartPolicy {
-  try {
-    return readStored(root, id).restart;
-  } catch {
-    return { name: 'no', maxRetries: 0 };
-  }
+  return storedIfWhole(root, id)?.restart ?? { name: 'no', maxRetries: 0 };
+}
+
+/** A disk, or what somebody may have of it. */
+function isFull(error: unknown): boolean {
+  const { code, cause } = error as { code?: string; cause?: unknown };
+  return code === 'ENOSPC' || code === 'EDQUOT' || (cause !== undefined && isFull(cause));
 }
 
 const later = (ms: number): Promise<false> => new Promise((resolve) => setTimeout(() => resolve(false), ms));

@@ -17,7 +17,8 @@ export interface Hello {
 /** `root`: where images and containers are; ids are whole. */
 export type Request =
   | { op: 'start'; root: string; id: string }
-  | { op: 'stop'; root: string; id: string; signal?: number; timeoutS?: number }
+  /** `remove`: the client removes it then, so that its end need not be written down. */
+  | { op: 'stop'; root: string; id: string; signal?: number; timeoutS?: number; remove?: true }
   | { op: 'kill'; root: string; id: string; signal: number }
   | { op: 'wait'; root: string; id: string }
   | { op: 'input'; root: string; id: string };

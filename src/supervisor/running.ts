@@ -1,7 +1,12 @@
 /** The containers that run: those that the keeper has, and those that a `tinyctr run` attends, as their folders tell. */
-import { readFileSync } from 'node:fs';
-import { readRecord } from '../engine/containers.ts';
-import { listStates, type RunState, readRunState, readStates } from '../lifecycle/state.ts';
+import { closeSync } from 'node:fs';
+import { sendSignal } from '../core/host/child.ts';
+import { syscall } from '../core/host/syscall.ts';
+import type { HostFd } from '../core/stage/stage.ts';
+import { cleanupOne } from '../engine/cleanup.ts';
+import { type Ended, readRecord } from '../engine/containers.ts';
+import { cgroupOf, openFirstProcess } from '../lifecycle/first-process.ts';
+import { listStates, type RunState, readRunState } from '../lifecycle/state.ts';
 
 /** How often it is looked whether one in the foreground has ended, while somebody waits for it. */
 const LOOK_MS = 50;
@@ -19,6 +24,15 @@ export interface Running {
   /** Resolves with its exit status once that is written down. */
   ended: Promise<number>;
   end: (exitCode: number) => void;
+  /** How it ended; that is about to be written down, or could not be. */
+  over?: Ended;
+  /** Somebody stopped it. */
+  isUnwanted?: true;
+}
+
+export interface Found extends Pick<Running, 'pid' | 'ended' | 'input'> {
+  /** Does nothing to one that has ended, nor to whoever has its pid then. */
+  signal(signal: number): void;
 }
 
 export class RunningContainers {
@@ -26,9 +40,6 @@ export class RunningContainers {
   private readonly defaultRoot: string;
   private readonly byPid = new Map<number, Running>();
   private readonly byId = new Map<string, Running>();
-  /** What the folders said when an earlier supervisor's were first asked for: reading all of them for each would take a while. */
-  private found: Map<number, RunState> | undefined;
-
   /** `defaultRoot`: of a container whose state can't be read. */
   constructor(runRoot: string, defaultRoot: string) {
     this.runRoot = runRoot;
@@ -61,7 +72,6 @@ export class RunningContainers {
   delete({ id, pid }: Running): void {
     this.byPid.delete(pid);
     this.byId.delete(id);
-    this.found?.delete(pid);
   }
 
   /** Also one that an earlier supervisor started; undefined for a process that is no container. */
@@ -69,28 +79,61 @@ export class RunningContainers {
     return this.byPid.get(pid) ?? this.recognize(pid);
   }
 
+  has(one: Running): boolean {
+    return this.byPid.get(one.pid) === one;
+  }
+
+  /** By its cgroup, whose last name is the id: what a file says of pids may be damaged, or of another life. */
   private recognize(pid: number): Running | undefined {
-    this.found ??= new Map(readStates(this.runRoot).map((state) => [state.pid, state]));
-    const { id = this.idOf(pid), root = this.defaultRoot } = this.found.get(pid) ?? {};
-    return id === undefined ? undefined : this.add(pid, id, root);
+    const id = /\/([0-9a-f]{64})$/.exec(cgroupOf(pid) ?? '')?.[1];
+    const state = id === undefined ? undefined : readRunState(this.runRoot, id);
+    return state && this.add(pid, state.id, state.root || this.defaultRoot);
   }
 
-  /** By its cgroup, whose last name is the id: the state may be damaged. cgroups(7), /proc/pid/cgroup. */
-  private idOf(pid: number): string | undefined {
-    const id = /^0::.*\/([0-9a-f]{64})(?: \(deleted\))?$/m.exec(readFileSync(`/proc/${pid}/cgroup`, 'latin1'))?.[1];
-    return id !== undefined && listStates(this.runRoot).includes(id) ? id : undefined;
+  /** One that the keeper has. */
+  own(id: string): Running | undefined {
+    return this.byId.get(id);
   }
 
-  byName(id: string): Pick<Running, 'pid' | 'ended' | 'input'> | undefined {
+  /** One that runs. */
+  byName(id: string): Found | undefined {
     const one = this.byId.get(id);
-    if (one) return one;
+    if (one) return one.over ? undefined : { ...one, signal: (signal) => this.signalOwn(one, signal) };
     const state = readRunState(this.runRoot, id);
-    return state && state.pid > 0 ? { pid: state.pid, ended: this.endOfOther(state), input: undefined } : undefined;
+    const first = state && openFirstProcess(state);
+    if (!first) return undefined;
+    closeSync(first.pidfd);
+    const signal = (number: number) => signalOther(state, number);
+    return { pid: first.pid, ended: this.endOfOther(state), input: undefined, signal };
   }
 
-  /** One that `tinyctr run` attends in the foreground: its folder is there until its end is written down. */
-  private async endOfOther({ id, root }: RunState): Promise<number> {
-    while (listStates(this.runRoot).includes(id)) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-    return readRecord(root, id)?.ended?.exitCode ?? 137;
+  /** Until the keeper is told to forget it, its pid is nobody else's. */
+  private signalOwn(one: Running, signal: number): void {
+    if (!this.has(one)) return;
+    const pidfd = syscall('pidfd_open', [one.pid, 0]) as HostFd;
+    sendSignal(pidfd, signal);
+    closeSync(pidfd);
   }
+
+  /** One that `tinyctr run` attends in the foreground: its folder is there until its end is written down. Was that killed, it is done here. */
+  private async endOfOther({ id, root }: RunState): Promise<number> {
+    const itsRoot = root || this.defaultRoot;
+    while (listStates(this.runRoot).includes(id)) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      try {
+        cleanupOne(itsRoot, this.runRoot, id);
+      } catch {
+        break; // a full disk: it is over even so
+      }
+    }
+    const ended = readRecord(itsRoot, id)?.ended ?? readRunState(this.runRoot, id)?.ended;
+    return ended?.exitCode ?? 137;
+  }
+}
+
+function signalOther(state: RunState, signal: number): void {
+  const first = openFirstProcess(state);
+  if (!first) return;
+  sendSignal(first.pidfd, signal);
+  closeSync(first.pidfd);
 }

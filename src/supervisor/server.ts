@@ -59,7 +59,7 @@ async function perform(
       await containers.start(request.root, request.id);
       return { done: {} };
     case 'stop': {
-      const forced = await containers.stop(request.root, request.id, request.signal, request.timeoutS);
+      const forced = await containers.stop(request);
       return { done: forced ? { forced } : {} };
     }
     case 'kill':

@@ -75,7 +75,7 @@ function defineInspect(
 function inspectContainerNamed(root: string, runRoot: string, name: string, size: boolean): Document | undefined {
   const found = containersNamed(root, name);
   if (found.length > 1) throw severalIds(name, found.length);
-  return found.length === 0 ? undefined : inspectContainer(root, runRoot, factsOf(runRoot, found)[0]!, size);
+  return found.length === 0 ? undefined : inspectContainer(root, runRoot, factsOf(root, runRoot, found)[0]!, size);
 }
 
 /** An image as `inspect` shows it, with all its names; undefined when there is none. */

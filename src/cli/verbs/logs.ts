@@ -4,7 +4,7 @@ import { ContainerError } from '../../core/kernel/error.ts';
 import { cleanup } from '../../engine/cleanup.ts';
 import { findContainer } from '../../engine/containers.ts';
 import { logFiles } from '../../engine/logs.ts';
-import { readStored } from '../../engine/stored-file.ts';
+import { storedIfWhole } from '../../engine/stored-file.ts';
 import type { Globals } from '../globals.ts';
 import { refuse } from '../limit-options.ts';
 import { logWish, printLogs } from '../print-logs.ts';
@@ -26,7 +26,7 @@ export function define(program: Command, globals: () => Globals): void {
       requireRoot();
       await cleanup(root, runRoot);
       const { id } = findContainer(root, reference);
-      if (readStored(root, id).log.driver === 'none')
+      if (storedIfWhole(root, id)?.log.driver === 'none')
         throw new ContainerError(`container ${id.slice(0, 12)} keeps no log: it was made with --log-driver none`);
       if (logFiles(`${root}/containers/${id}`).length === 0)
         throw new ContainerError(`container ${id.slice(0, 12)} keeps no log: what it wrote went to where it was run`, {

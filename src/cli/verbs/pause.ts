@@ -23,12 +23,13 @@ export function defineVerb(
     .argument('<container...>', 'names, ids or beginnings of ids')
     .action(async (references: string[]) => {
       await forEach(globals(), references, async (record) => {
-        const [facts] = factsOf(globals().runRoot, [record]);
-        const { status, cgroup } = facts!;
-        const needed = frozen ? 'running' : 'paused';
-        if (status !== needed)
-          throw new ContainerError(`container ${record.id.slice(0, 12)} is ${status}, not ${needed}`);
-        setFrozen(cgroup!, frozen);
+        const [facts] = factsOf(globals().root, globals().runRoot, [record]);
+        const { status, cgroup, isPaused } = facts!;
+        if (cgroup === undefined || isPaused === frozen)
+          throw new ContainerError(
+            `container ${record.id.slice(0, 12)} is ${status}, not ${frozen ? 'running' : 'paused'}`,
+          );
+        setFrozen(cgroup, frozen);
         return undefined;
       });
     });

@@ -47,8 +47,8 @@ export function define(program: Command, globals: () => Globals): void {
       await cleanup(places.root, places.runRoot);
       const keeps = keepers(filters, places);
       const all = options.all || last > 0 || filters.some(({ name }) => name === 'status' || name === 'exited');
-      const shown = factsOf(places.runRoot, listContainers(places.root))
-        .filter(({ status }) => all || isUp(status))
+      const shown = factsOf(places.root, places.runRoot, listContainers(places.root))
+        .filter((facts) => all || isUp(facts))
         .filter(keeps);
       process.stdout.write(print(last > 0 ? shown.slice(0, last) : shown, options, places));
     });

@@ -1,9 +1,11 @@
 /** tinyctr rm CONTAINER…: removes containers that have ended, with what they wrote. */
+import { existsSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { ContainerError } from '../../core/kernel/error.ts';
+import { cleanupOne } from '../../engine/cleanup.ts';
 import { factsOf, isUp } from '../../engine/container-facts.ts';
-import { removeContainer } from '../../engine/containers.ts';
-import { listStates } from '../../lifecycle/state.ts';
+import { type ContainerRecord, readRecord, removeContainer } from '../../engine/containers.ts';
 import { ask } from '../../supervisor/client.ts';
 import { forEach } from '../each.ts';
 import type { Globals } from '../globals.ts';
@@ -15,17 +17,30 @@ export function define(program: Command, globals: () => Globals): void {
     .argument('<container...>', 'names, ids or beginnings of ids')
     .option('-f, --force', 'kill those that run')
     .action(async (references: string[], { force = false }: { force?: boolean }) => {
-      const { root, runRoot } = globals();
       await forEach(globals(), references, async (record) => {
-        const { id, name } = record;
-        const { status } = factsOf(runRoot, [record])[0]!;
-        if (force) await ask(runRoot, { op: 'stop', root, id, timeoutS: 0 });
-        else if (isUp(status) || listStates(runRoot).includes(id))
-          throw new ContainerError(`container ${id.slice(0, 12)} is ${isUp(status) ? status : 'running'}`, {
-            hint: `end it first, tinyctr stop ${name ?? id.slice(0, 12)}, or tinyctr rm -f`,
-          });
-        removeContainer(root, id);
+        await remove(globals(), record, force);
         return undefined;
       });
     });
+}
+
+/** Who else starts or removes it at the same time is through in a moment. */
+const TRIES = 100;
+const PAUSE_MS = 50;
+
+async function remove({ root, runRoot }: Globals, record: ContainerRecord, force: boolean): Promise<void> {
+  const { id, name } = record;
+  const [facts] = factsOf(root, runRoot, [record]);
+  const isFree = () => !existsSync(`${runRoot}/${id}`); // asked while nobody can start it
+  for (let tries = force ? TRIES : isUp(facts!) ? 0 : 1; tries > 0; tries--) {
+    if (force) await ask(runRoot, { op: 'stop', root, id, timeoutS: 0, remove: true });
+    cleanupOne(root, runRoot, id, true);
+    if (removeContainer(root, id, isFree) || readRecord(root, id) === undefined) return;
+    if (force) await setTimeout(PAUSE_MS);
+  }
+  const status = isUp(facts!) ? facts!.status : 'being started by somebody else';
+  throw new ContainerError(`container ${id.slice(0, 12)} is ${status}`, {
+    exitCode: 1,
+    hint: force ? undefined : `end it first, tinyctr stop ${name ?? id.slice(0, 12)}, or tinyctr rm -f`,
+  });
 }

@@ -51,10 +51,10 @@ function looker({ root, runRoot }: Globals, references: readonly string[], all: 
     return () =>
       named.flatMap(({ asked, id }) => {
         const record = readRecord(root, id);
-        return record ? [looked(asked, factsOf(runRoot, [record])[0]!)] : [];
+        return record ? [looked(asked, factsOf(root, runRoot, [record])[0]!)] : [];
       });
   return () =>
-    factsOf(runRoot, listContainers(root))
+    factsOf(root, runRoot, listContainers(root))
       .map((facts) => looked(facts.record.id.slice(0, 12), facts))
       .filter(({ sample }) => all || sample !== undefined);
 }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { parseSignal } from '../../engine/identity.ts';
 import { parseWhole } from '../../engine/sizes.ts';
-import { readStored } from '../../engine/stored-file.ts';
+import { DEFAULT_STOP_TIMEOUT_S, storedIfWhole } from '../../engine/stored-file.ts';
 import { ask } from '../../supervisor/client.ts';
 import { forEach } from '../each.ts';
 import type { Globals } from '../globals.ts';
@@ -39,10 +39,12 @@ interface StopWish {
 /** Says why, where it had to wait in vain. */
 export async function stopContainer({ root, runRoot }: Globals, id: string, wish: StopWish): Promise<void> {
   const { forced } = await ask(runRoot, { op: 'stop', root, id, ...wish });
-  const seconds = wish.timeoutS ?? readStored(root, id).stopTimeoutS;
-  if (!forced || seconds === 0) return; // with 0 nobody was asked to wait
+  if (!forced) return;
+  const seconds = wish.timeoutS ?? storedIfWhole(root, id)?.stopTimeoutS ?? DEFAULT_STOP_TIMEOUT_S;
+  if (seconds === 0) return; // nobody was asked to wait
   process.stderr.write(
     `tinyctr: ${id.slice(0, 12)} did not end within ${seconds} s and was killed\n` +
-      '  hint: process 1 of a container ignores a signal that it has no handler for; --init puts one in front that passes it on\n',
+      '  hint: process 1 of a container ignores a signal that it has no handler for; --init puts one in front that passes it on,\n' +
+      '  --stop-signal names another signal\n',
   );
 }

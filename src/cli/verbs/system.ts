@@ -85,7 +85,7 @@ function imageRow({ image, shared, unique, containers }: ImageUsage): Row[] {
 
 /** As `ps` has it. */
 function containerRow({ container, size }: ContainerUsage, places: Places): Row {
-  const [facts] = factsOf(places.runRoot, [container]);
+  const [facts] = factsOf(places.root, places.runRoot, [container]);
   const row = psRow(facts!, places, { trunc: true, size: false, now: Date.now() });
   return { ...row, ...psDetails(facts!, places, true), Size: humanSize(size) };
 }

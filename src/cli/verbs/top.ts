@@ -23,7 +23,7 @@ export function define(program: Command, globals: () => Globals): void {
       const { root, runRoot } = globals();
       requireRoot();
       await cleanup(root, runRoot);
-      const [facts] = factsOf(runRoot, [findContainer(root, reference)]);
+      const [facts] = factsOf(root, runRoot, [findContainer(root, reference)]);
       if (facts!.cgroup === undefined)
         throw new ContainerError(`container ${facts!.record.id.slice(0, 12)} is not running`, { exitCode: 1 });
       const pids = processesIn(facts!.cgroup);
