@@ -11,7 +11,9 @@ import { readLines } from './lines.ts';
 import { type Hello, LOG_NAME, PROTOCOL, type Reply, type Request, SOCKET_NAME, type Word } from './protocol.ts';
 
 /** Its start takes about a tenth of a second. */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 30_000;
+/** A keeper that was just leaving could be what kept a new one from beginning. */
+const AGAIN_MS = 1000;
 
 export type Done = Extract<Reply, { done: unknown }>['done'];
 
@@ -38,7 +40,7 @@ export async function supervisorPids(root: string, runRoot: string): Promise<Hel
 
 export async function begin(runRoot: string, request: Request): Promise<Answer> {
   const { socket, lines } = await connected(request.root, runRoot);
-  socket.write(`${JSON.stringify(request)}\n`);
+  socket.write(`${JSON.stringify({ ...request, root: resolve(request.root) })}\n`);
   let isReady = () => {};
   const ready = new Promise<void>((resolve) => {
     isReady = resolve;
@@ -69,16 +71,20 @@ interface Connected {
 }
 
 async function connected(root: string, runRoot: string): Promise<Connected> {
-  const until = performance.now() + PATIENCE_MS;
-  for (let started = false; ; await setTimeout(10)) {
+  const begun = performance.now();
+  for (let asked = -AGAIN_MS; ; await setTimeout(10)) {
     const found = await connect(runRoot);
     if (found) return checked(found);
-    if (!started) startKeeper(root, runRoot);
-    started = true;
-    if (performance.now() > until)
-      throw new ContainerError('the supervisor does not start', { hint: `what it last said: ${lastWords(runRoot)}` });
+    const now = performance.now() - begun;
+    if (now > PATIENCE_MS) throw silent(runRoot, 'does not start');
+    if (now - asked < AGAIN_MS) continue;
+    startKeeper(root, runRoot);
+    asked = now;
   }
 }
+
+const silent = (runRoot: string, what: string): ContainerError =>
+  new ContainerError(`the supervisor ${what}`, { hint: `what it last said: ${lastWords(runRoot)}` });
 
 function checked(found: Connected): Connected {
   if (found.hello.protocol === PROTOCOL) return found;
@@ -95,6 +101,10 @@ async function connect(runRoot: string): Promise<Connected | undefined> {
   // The path of a Unix socket has at most 107 bytes; a run root may have more.
   const socket = createConnection(`/proc/self/fd/${folder}/${SOCKET_NAME}`);
   const lines = readLines(socket);
+  const patience = globalThis.setTimeout(
+    () => socket.destroy(silent(runRoot, `says nothing for ${PATIENCE_MS / 1000} s`)),
+    PATIENCE_MS,
+  );
   try {
     const { value } = await lines.next();
     if (value !== undefined) return { socket, lines, hello: JSON.parse(value) as Hello };
@@ -102,6 +112,7 @@ async function connect(runRoot: string): Promise<Connected | undefined> {
     if (!['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EAGAIN'].includes((error as { code?: string }).code ?? ''))
       throw error;
   } finally {
+    clearTimeout(patience);
     closeSync(folder);
   }
   socket.destroy();
@@ -123,7 +134,8 @@ function startKeeper(root: string, runRoot: string): void {
   const log = openSync(`${runRoot}/${LOG_NAME}`, 'a', 0o600);
   const here = import.meta.dirname;
   const top = here.slice(0, Math.max(here.lastIndexOf('/dist'), here.lastIndexOf('/src/')));
-  const words = [runRoot, process.execPath, `${top}/dist/tinyctr-supervisor.cjs`, runRoot, resolve(root)];
+  const [place, store] = [resolve(runRoot), resolve(root)];
+  const words = [place, process.execPath, `${top}/dist/tinyctr-supervisor.cjs`, place, store];
   const idleMs = process.env.TINYCTR_SUPERVISOR_IDLE_MS;
   const keeper = spawn(`${nativeFolder}/keeper`, words, {
     detached: true,

@@ -15,7 +15,7 @@ import { type Hello, PROTOCOL, type Reply, type Request, type Word } from './pro
 export function serve(listener: HostFd, containers: Containers, changed: () => void): Server {
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     void answer(socket, containers)
-      .catch((error) => console.error(error))
+      .catch((error) => console.error(String(error)))
       .finally(() => {
         socket.end();
         changed();
@@ -27,19 +27,34 @@ export function serve(listener: HostFd, containers: Containers, changed: () => v
   return server;
 }
 
+/** Who connects says what he wants, or is hung up on: he would keep the supervisor from leaving. */
+const REQUEST_MS = 30_000;
+
 async function answer(socket: Socket, containers: Containers): Promise<void> {
   const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
   if (peerUid(fd) !== process.getuid!()) return void socket.destroy();
   const say = (reply: Reply | Hello) => socket.write(`${JSON.stringify(reply)}\n`);
   say({ protocol: PROTOCOL, pid: process.pid, keeperPid: process.ppid });
   const lines = readLines(socket);
-  const { value } = await lines.next();
+  const patience = setTimeout(() => socket.destroy(), REQUEST_MS);
+  const { value } = await lines.next().finally(() => clearTimeout(patience));
   if (value === undefined) return;
   try {
-    say(await perform(JSON.parse(value) as Request, containers, say, lines));
+    say(await perform(parse(value), containers, say, lines));
   } catch (error) {
     say({ error: inWords(error) });
   }
+}
+
+/** @throws ContainerError for what is no request: its paths would be nobody's */
+function parse(line: string): Request {
+  try {
+    const request = JSON.parse(line) as Request;
+    if (/^[0-9a-f]{64}$/.test(request.id) && request.root.startsWith('/')) return request;
+  } catch {
+    // as for any other line
+  }
+  throw new ContainerError(`the supervisor can't make sense of ${JSON.stringify(line.slice(0, 60))}`);
 }
 
 function inWords(error: unknown): { message: string; hint?: string; exitCode: number } {
