@@ -2,8 +2,10 @@
 import { writeSync } from 'node:fs';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
+import { readRecord } from '../engine/containers.ts';
 import { DetachKeys } from '../engine/detach-keys.ts';
 import { follow } from '../engine/follow.ts';
+import { containerEvent, tell } from '../engine/journal.ts';
 import { LogReader } from '../engine/logs.ts';
 import { readStored } from '../engine/stored-file.ts';
 import { isTerminal, makeRaw, windowSize } from '../engine/terminal.ts';
@@ -32,6 +34,8 @@ export async function attach({ root, runRoot }: Globals, id: string, wish: Attac
   await wish.before?.();
   const waiting = await begin(runRoot, { op: 'wait', root, id });
   const ended = Promise.race([waiting.done, left]);
+  const record = readRecord(root, id);
+  if (record) tell(root, [containerEvent(record, 'attach')]);
   let input: Answer | undefined;
   let release: (() => void) | undefined;
   try {
@@ -41,6 +45,7 @@ export async function attach({ root, runRoot }: Globals, id: string, wish: Attac
     }
     await follow(reader, ended, ({ bytes, stream }) => writeAll(stream === 'stdout' ? 1 : 2, bytes));
     const done = await ended;
+    if (done === undefined && record) tell(root, [containerEvent(record, 'detach')]);
     if (done === undefined) process.stderr.write('\r\nread escape sequence: the container goes on\r\n');
     return done?.exitCode ?? 0;
   } finally {

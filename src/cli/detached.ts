@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import type { StoreRequest } from '../engine/asked.ts';
 import { removeContainer } from '../engine/containers.ts';
+import { containerEvent, tell } from '../engine/journal.ts';
 import { lifeOptions } from '../engine/life-options.ts';
 import { createStored } from '../engine/stored.ts';
 import { ask } from '../supervisor/client.ts';
@@ -21,7 +22,9 @@ export async function runDetached(request: StoreRequest): Promise<string> {
   try {
     await ask(runRoot, { op: 'start', root, id });
   } catch (error) {
-    if (options.rm) removeContainer(root, id, () => !existsSync(`${runRoot}/${id}`)); // unless it runs: the supervisor was killed before it could say so
+    const mayGo = () => !existsSync(`${runRoot}/${id}`); // unless it runs: the supervisor was killed before it could say so
+    const removed = options.rm ? removeContainer(root, id, mayGo) : undefined;
+    if (removed) tell(root, [containerEvent(removed, 'destroy')]);
     throw error;
   }
   return id;

@@ -24,6 +24,7 @@ import { tryFolderLock, withFolderLock } from './folder-lock.ts';
 import { generatedNames } from './generated-names.ts';
 import type { HitFacts } from './hits.ts';
 import { isName } from './identity.ts';
+import { containerEvent, endEvents, tell } from './journal.ts';
 
 export interface ContainerRecord {
   id: string;
@@ -306,7 +307,14 @@ export function endRecord(root: string, id: string, remove: boolean, seen?: Ende
   const ended = seen ?? { at: new Date().toISOString(), exitCode: 137 };
   const ran = ({ started, boot }: ContainerRecord) => started !== undefined || boot !== undefined;
   const end = (record: ContainerRecord) => (record.ended || !(seen || ran(record)) ? record : { ...record, ended });
-  if (remove || !changeRecord(root, id, end)) removeContainer(root, id);
+  const before = readRecord(root, id);
+  const after = remove ? undefined : changeRecord(root, id, end);
+  const removed = after ? undefined : removeContainer(root, id);
+  const dies = before && !before.ended && (seen || ran(before));
+  tell(root, [
+    ...(dies ? endEvents(before, ended.exitCode, ended.limitsHit) : []),
+    ...(removed ? [containerEvent(removed, 'destroy')] : []),
+  ]);
 }
 
 /** Without a record, or with a damaged one, it may have had a name all the same: then all names are looked at. */

@@ -2,6 +2,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { type ExecTarget, exec } from '../core/container/exec.ts';
 import { cgroupRoot } from '../core/host/cgroup.ts';
+import { randomHex } from '../core/host/random.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { capabilitiesIn } from '../core/plan/capabilities.ts';
 import { planExec } from '../core/plan/container.ts';
@@ -17,6 +18,7 @@ import { environment } from './environment.ts';
 import { exitCode, openStdio, superviseForeground } from './foreground.ts';
 import { hostReaders } from './host.ts';
 import { checkUser } from './identity.ts';
+import { containerEvent, tell } from './journal.ts';
 import { filterOf, permittedCapabilities as ownCapabilities } from './plan.ts';
 import { readStored, type StoredContainer } from './stored-file.ts';
 import { isTerminal, windowSize } from './terminal.ts';
@@ -57,7 +59,17 @@ export async function execIn(
   try {
     const plan = planFor(root, readStored(root, record.id), command, options);
     const target = targetOf(first, state.cgroup, record);
-    return await (options.detach ? leave(plan, target) : attend(plan, target, options));
+    const execID = randomHex(32);
+    const words = `${command[0]} ${command.slice(1).join(' ')}`; // docker's way to write it
+    const started = () =>
+      tell(
+        root,
+        ['exec_create', 'exec_start'].map((action) => containerEvent(record, `${action}: ${words}`, { execID })),
+      );
+    if (options.detach) return await leave(plan, target, started); // nobody will see its end
+    const status = await attend(plan, target, options, started);
+    tell(root, [containerEvent(record, 'exec_die', { execID, exitCode: String(status) })]);
+    return status;
   } finally {
     closeSync(first.pidfd);
   }
@@ -111,7 +123,12 @@ function targetOf({ pid, pidfd }: FirstProcess, cgroup: string, { idMaps }: Cont
 const explainer = (plan: ExecPlan) => async (error: unknown, hostPid: number) =>
   (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
 
-async function attend(plan: ExecPlan, target: ExecTarget, { interactive = false }: ExecOptions): Promise<number> {
+async function attend(
+  plan: ExecPlan,
+  target: ExecTarget,
+  { interactive = false }: ExecOptions,
+  started: () => void,
+): Promise<number> {
   const stdio = openStdio(!plan.terminal && interactive);
   const supervise = superviseForeground(false);
   let process: Awaited<ReturnType<typeof exec>>;
@@ -123,6 +140,7 @@ async function attend(plan: ExecPlan, target: ExecTarget, { interactive = false 
   }
   const { pidfd, terminal } = process;
   const relaying = await stdio.handOver();
+  started();
   const detach = terminal && (await import('./relay.ts')).attachTerminal(terminal, interactive);
   const status = await supervise(pidfd, relaying || detach !== undefined);
   await detach?.();
@@ -131,11 +149,12 @@ async function attend(plan: ExecPlan, target: ExecTarget, { interactive = false 
 }
 
 /** It goes on when this process has ended. Its output goes nowhere, as docker's. */
-async function leave(plan: ExecPlan, target: ExecTarget): Promise<number> {
+async function leave(plan: ExecPlan, target: ExecTarget, started: () => void): Promise<number> {
   const nothing = openSync('/dev/null', constants.O_RDWR) as HostFd;
   try {
     const stdio = [nothing, nothing, nothing] as const;
     const { pidfd, terminal } = await exec(plan, target, { stdio, outlives: true, explain: explainer(plan) });
+    started();
     closeSync(pidfd);
     if (terminal !== undefined) closeSync(terminal);
   } finally {

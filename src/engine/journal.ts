@@ -5,7 +5,6 @@
 import { closeSync, constants, fstatSync, mkdirSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
 import { syscall } from '../core/host/syscall.ts';
 import { LOCK_EX, LOCK_NB } from '../core/kernel/constants.ts';
-import type { ContainerRecord } from './containers.ts';
 
 /** Bytes; a journal of this size is put aside, and the one that was put aside before is dropped. */
 export const FULL_BYTES = 4 << 20;
@@ -22,7 +21,13 @@ export interface Event {
   atMs: number;
 }
 
-type Told = Pick<ContainerRecord, 'id' | 'name' | 'imageName' | 'labels'>;
+/** What is told of a container: part of its record. */
+interface Told {
+  id: string;
+  name: string | undefined;
+  imageName: string;
+  labels: Readonly<Record<string, string>>;
+}
 
 /** It happens now. */
 export function containerEvent(
@@ -37,6 +42,12 @@ export function containerEvent(
     attributes: { ...labels, ...more, image: imageName, name: more.name ?? name },
     atMs: Date.now(),
   };
+}
+
+/** Of a container that has ended: oom where its limit of memory was hit, and die. */
+export function endEvents(record: Told, exitCode: number, limitsHit: { memory?: unknown } = {}): Event[] {
+  const oom = limitsHit.memory ? [containerEvent(record, 'oom')] : [];
+  return [...oom, containerEvent(record, 'die', { exitCode: String(exitCode) })];
 }
 
 /** It happens now. `id` is docker's: a name for pull and push, else sha256:…; `name` the image's name, or the digest again. */

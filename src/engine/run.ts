@@ -10,6 +10,7 @@ import { askedRun, type StoreRequest, withIdMaps } from './asked.ts';
 import { changeRecord, type Ended, removeContainer } from './containers.ts';
 import { exitCode, openStdio, superviseForeground } from './foreground.ts';
 import { factsOf, type Hit, readHits } from './hits.ts';
+import { containerEvent, endEvents, tell } from './journal.ts';
 import { makePlan, mapLayers } from './plan.ts';
 import { checkCidfile, recordOf, register, storedOf, writeEtcFiles } from './register.ts';
 import { inForeground, writeStored } from './stored-file.ts';
@@ -62,14 +63,15 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     remove: options.rm ?? false,
   };
   const states = StateFolder.create(runRoot, state);
-  const record = recordOf(request, asked, plan.process.args, idMaps);
+  let record = recordOf(request, asked, plan.process.args, idMaps);
   try {
-    await register(root, record);
+    record = await register(root, record);
   } catch (error) {
     states.remove();
     throw error;
   }
   let cidfileWritten = false;
+  const made = containerEvent(record, 'create');
   let ran: Awaited<ReturnType<typeof runForeground>>;
   try {
     writeStored(root, id, storedOf(request, asked, plan, life));
@@ -79,11 +81,15 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
       cidfileWritten = true;
     }
     await request.before?.();
-    const born = (pid: number) => states.write({ ...state, pid });
+    const moments = {
+      born: (pid: number) => states.write({ ...state, pid }),
+      started: () => tell(root, [made, containerEvent(record, 'attach'), containerEvent(record, 'start')]),
+    };
     const watched = request.watch && { watch: request.watch, id, folder: stateFolder };
-    ran = await runForeground(plan, interactive, request.observer, born, watched);
+    ran = await runForeground(plan, interactive, request.observer, moments, watched);
   } catch (error) {
     removeContainer(root, id); // it never ran
+    tell(root, [made, containerEvent(record, 'destroy')]);
     if (cidfileWritten) rmSync(options.cidfile!, { force: true });
     states.remove();
     throw error;
@@ -94,7 +100,10 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
     exitCode: status,
     ...(hits.length > 0 && { limitsHit: factsOf(hits) }),
   };
-  if (isWrittenDown(root, states, state, ended) && cgroupGone) states.remove();
+  const isDone = isWrittenDown(root, states, state, ended);
+  const events = endEvents(record, status, ended.limitsHit);
+  if (isDone) tell(root, options.rm ? [...events, containerEvent(record, 'destroy')] : events);
+  if (isDone && cgroupGone) states.remove();
   else states.release(); // an orphan's from now on: the next command tries again
   if (hits.length > 0) await request.tell(hits);
   return status;
@@ -129,7 +138,7 @@ async function runForeground(
   plan: Plan,
   interactive: boolean,
   observer: Observer | undefined,
-  born: (pid: number) => void,
+  moments: { born(pid: number): void; started(): void },
   watched?: { watch: Watch; id: string; folder: string },
 ): Promise<{ status: number; hits: readonly Hit[]; cgroupGone: boolean }> {
   const stdio = openStdio(plan.terminal === undefined && interactive);
@@ -145,7 +154,7 @@ async function runForeground(
       stdio: stdio.fds,
       born: (pid) => {
         watched?.watch.born(pid);
-        born(pid);
+        moments.born(pid);
       },
       explain: explainer(plan, watched?.watch),
       ...(watched ? { observer: watched.watch.observer } : observer ? { observer } : {}),
@@ -155,6 +164,7 @@ async function runForeground(
     throw error;
   }
   const relaying = await stdio.handOver();
+  moments.started();
   const detach =
     container.terminal === undefined
       ? undefined

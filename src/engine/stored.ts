@@ -25,6 +25,7 @@ import {
 } from './containers.ts';
 import { exitCode } from './foreground.ts';
 import { factsOf, readHits } from './hits.ts';
+import { containerEvent, endEvents, tell } from './journal.ts';
 import { LOG_NAME } from './logs.ts';
 import { makePlan, mapLayers } from './plan.ts';
 import { checkCidfile, recordOf, register, storedOf, writeEtcFiles } from './register.ts';
@@ -41,7 +42,7 @@ export async function createStored(request: StoreRequest, life: LifeOptions): Pr
     const plan = makePlan(request, asked, `${root}/seccomp`, idMaps && { lower: request.image.layers, idMapped: true });
     checkCidfile(options);
     const { boot: _, ...record } = recordOf(request, asked, plan.process.args, idMaps); // it outlives any boot
-    await register(root, record);
+    const made = await register(root, record);
     try {
       writeStored(root, id, storedOf(request, asked, plan, life));
       if (life.log.driver !== 'none') writeFileSync(`${root}/containers/${id}/${LOG_NAME}`, '', { mode: 0o600 }); // who follows it can open it before the start
@@ -50,6 +51,7 @@ export async function createStored(request: StoreRequest, life: LifeOptions): Pr
       removeContainer(root, id);
       throw error;
     }
+    tell(root, [containerEvent(made, 'create')]);
     return id;
   });
 }
@@ -140,11 +142,12 @@ const counted = (plan: Plan): Plan => ({ ...plan, cgroup: { ...plan.cgroup, ever
 
 /** Only now that it runs: who was killed before has changed nothing. It may have been renamed meanwhile. */
 function noteStart(root: string, id: string, again: boolean): void {
-  changeRecord(root, id, (record) => {
+  const started = changeRecord(root, id, (record) => {
     const { ended: _, stopped: __, dueMs: ___, failure: ____, restarts = 0, pauseMs, ...rest } = record;
     const policy = again && pauseMs !== undefined ? { restarts, pauseMs } : { restarts: 0 };
     return { ...rest, started: new Date().toISOString(), boot: bootId(), ...policy };
   });
+  if (started) tell(root, [containerEvent(started, 'start')]);
 }
 
 /** It did not get to run, and waits for no next start. */
@@ -213,8 +216,15 @@ export function settle(
   next: (record: ContainerRecord) => AfterEnd,
 ): ContainerRecord | undefined {
   removeCgroup(`${cgroupRoot()}${state.cgroup}`);
-  if (state.remove) return undefined; // all of it goes
-  return changeRecord(root, state.id, (now) => (now.ended ? now : { ...now, ended, ...next(now) }));
+  let isNew = true;
+  const record = state.remove
+    ? readRecord(root, state.id) // all of it goes
+    : changeRecord(root, state.id, (now) => {
+        isNew = !now.ended;
+        return isNew ? { ...now, ended, ...next(now) } : now;
+      });
+  if (record && isNew) tell(root, endEvents(record, ended.exitCode, ended.limitsHit));
+  return state.remove ? undefined : record;
 }
 
 const noSuch = (id: string) => new ContainerError(`no such container: ${id.slice(0, 12)}`);

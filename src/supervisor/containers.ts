@@ -17,6 +17,7 @@ import {
   readRecord,
   removeContainer,
 } from '../engine/containers.ts';
+import { containerEvent, tell } from '../engine/journal.ts';
 import { type AfterEnd, endOf, settle, startStored } from '../engine/stored.ts';
 import { DEFAULT_STOP_TIMEOUT_S, type RestartPolicy, readStored, storedIfWhole } from '../engine/stored-file.ts';
 import { cgroupOf } from '../lifecycle/first-process.ts';
@@ -131,7 +132,8 @@ export class Containers {
     this.letGo(one);
     try {
       const folder = StateFolder.adopt(this.runRoot, id, true);
-      if (folder && state.remove) removeContainer(root, id);
+      const removed = folder && state.remove ? removeContainer(root, id) : undefined;
+      if (removed) tell(root, [containerEvent(removed, 'destroy')]);
       folder?.remove(); // last: while it is there, the next command knows
     } finally {
       one.end(exitCode);
@@ -214,17 +216,31 @@ export class Containers {
     const record = this.doNotBringBack(root, id);
     const found = this.running.byName(id);
     const seconds = timeoutS ?? storedIfWhole(root, id)?.stopTimeoutS ?? DEFAULT_STOP_TIMEOUT_S;
-    const inTime = found ? await this.stopFound(id, found, signal ?? record?.stopSignal ?? k.SIGTERM, seconds) : true;
+    const asked = signal ?? record?.stopSignal ?? k.SIGTERM;
+    const say = (action: string, more?: Record<string, string>) =>
+      record && tell(root, [containerEvent(record, action, more)]);
+    const send = (number: number) => {
+      say('kill', { signal: String(number) });
+      found?.signal(number);
+    };
+    const inTime = found ? await this.stopFound(id, found, send, asked, seconds) : true;
+    if (found && !remove) say('stop');
     const late = remove && this.running.own(id);
     if (late && this.late.has(late)) this.letGo(late);
     return !inTime;
   }
 
-  private async stopFound(id: string, found: Found, signal: number, seconds: number): Promise<boolean> {
-    found.signal(signal);
+  private async stopFound(
+    id: string,
+    found: Found,
+    send: (signal: number) => void,
+    signal: number,
+    seconds: number,
+  ): Promise<boolean> {
+    send(signal);
     this.thaw(id); // else it would not hear
     const inTime = await Promise.race([found.ended.then(() => true), later(seconds * 1000)]);
-    if (!inTime) found.signal(k.SIGKILL);
+    if (!inTime && signal !== k.SIGKILL) send(k.SIGKILL);
     await found.ended;
     return inTime;
   }
@@ -233,8 +249,10 @@ export class Containers {
     await this.turns.settled(id);
     const found = this.running.byName(id);
     if (!found) throw notRunning(id);
-    const stopSignal = readRecord(root, id)?.stopSignal ?? k.SIGTERM;
+    const record = readRecord(root, id);
+    const stopSignal = record?.stopSignal ?? k.SIGTERM;
     if (signal === k.SIGKILL || signal === stopSignal) this.doNotBringBack(root, id); // as with docker
+    if (record) tell(root, [containerEvent(record, 'kill', { signal: String(signal) })]);
     found.signal(signal);
   }
 

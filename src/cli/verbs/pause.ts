@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { setFrozen } from '../../core/host/freeze.ts';
 import { ContainerError } from '../../core/kernel/error.ts';
 import { factsOf } from '../../engine/container-facts.ts';
+import { containerEvent, tell } from '../../engine/journal.ts';
 import { forEach } from '../each.ts';
 import type { Globals } from '../globals.ts';
 
@@ -30,6 +31,7 @@ export function defineVerb(
             `container ${record.id.slice(0, 12)} is ${status}, not ${frozen ? 'running' : 'paused'}`,
           );
         setFrozen(cgroup, frozen);
+        tell(globals().root, [containerEvent(record, name)]);
         return undefined;
       });
     });

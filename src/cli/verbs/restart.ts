@@ -1,5 +1,6 @@
 /** tinyctr restart CONTAINER…: stop, then start. */
 import type { Command } from 'commander';
+import { containerEvent, tell } from '../../engine/journal.ts';
 import { ask } from '../../supervisor/client.ts';
 import { forEach } from '../each.ts';
 import type { Globals } from '../globals.ts';
@@ -15,9 +16,11 @@ export function define(program: Command, globals: () => Globals): void {
     .action(async (references: string[], given: { timeout?: string; signal?: string }) => {
       const { root, runRoot } = globals();
       const wish = stopWish(given);
-      await forEach(globals(), references, async ({ id }) => {
+      await forEach(globals(), references, async (record) => {
+        const { id } = record;
         await stopContainer(globals(), id, wish);
         await ask(runRoot, { op: 'start', root, id });
+        tell(root, [containerEvent(record, 'restart')]);
         return undefined;
       });
     });

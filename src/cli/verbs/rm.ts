@@ -2,10 +2,12 @@
 import { existsSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import type { Command } from 'commander';
+import * as k from '../../core/kernel/constants.ts';
 import { ContainerError } from '../../core/kernel/error.ts';
 import { cleanupOne } from '../../engine/cleanup.ts';
 import { factsOf, isUp } from '../../engine/container-facts.ts';
 import { type ContainerRecord, readRecord, removeContainer } from '../../engine/containers.ts';
+import { containerEvent, tell } from '../../engine/journal.ts';
 import { ask } from '../../supervisor/client.ts';
 import { forEach } from '../each.ts';
 import type { Globals } from '../globals.ts';
@@ -33,9 +35,11 @@ async function remove({ root, runRoot }: Globals, record: ContainerRecord, force
   const [facts] = factsOf(root, runRoot, [record]);
   const isFree = () => !existsSync(`${runRoot}/${id}`); // asked while nobody can start it
   for (let tries = force ? TRIES : isUp(facts!) ? 0 : 1; tries > 0; tries--) {
-    if (force) await ask(runRoot, { op: 'stop', root, id, timeoutS: 0, remove: true });
+    if (force) await ask(runRoot, { op: 'stop', root, id, signal: k.SIGKILL, timeoutS: 0, remove: true });
     cleanupOne(root, runRoot, id, true);
-    if (removeContainer(root, id, isFree) || readRecord(root, id) === undefined) return;
+    const removed = removeContainer(root, id, isFree);
+    if (removed) tell(root, [containerEvent(removed, 'destroy')]);
+    if (removed || readRecord(root, id) === undefined) return;
     if (force) await setTimeout(PAUSE_MS);
   }
   const status = isUp(facts!) ? facts!.status : 'being started by somebody else';
