@@ -71,12 +71,11 @@ let warned = false;
 export function tell(root: string, events: readonly Event[]): void {
   if (events.length === 0) return;
   // A line feed comes first as well: what stands before may have been cut off by a full disk.
-  const bytes = Buffer.from(`\n${events.map(line).join('\n')}\n`);
+  const text = `\n${events.map(line).join('\n')}\n`;
   try {
     const fd = open(root);
     try {
-      const written = writeSync(fd, bytes);
-      if (written < bytes.length) throw new Error('no space left on device');
+      if (writeSync(fd, text) < text.length) throw new Error('no space left on device');
       if (fstatSync(fd).size > FULL_BYTES) putAside(root, fd);
     } finally {
       closeSync(fd);
