@@ -1,7 +1,6 @@
 // npm run build: the native parts with cc and make, the TypeScript with esbuild, and the launchers' record of Node's path.
 import { spawnSync } from 'node:child_process';
 import {
-  chmodSync,
   copyFileSync,
   mkdirSync,
   mkdtempSync,
@@ -96,7 +95,7 @@ for (const [name, { entry, plugins }] of Object.entries(bundles))
 const runFlags = flagsForRun();
 for (const program of ['tinyctr', 'tinyctr-oci']) {
   copyFileSync('src/start.cjs', `${out}/${program}.cjs`);
-  chmodSync(`bin/${program}`, 0o755);
+  copyFileSync('native-shim/build/launcher', `${out}/${program}`); // bin/ has a link to it
 }
 for (const program of ['unpack', 'supervisor']) copyFileSync('src/start.cjs', `${out}/tinyctr-${program}.cjs`);
 keepCode((bundle) => !bundle.flags);

@@ -9,6 +9,8 @@ interface VerbModule {
   define(program: Command, globals: () => Globals): void;
   /** Rewrites arguments that commander reads differently from docker. */
   prepare?(args: readonly string[], program: Command): string[];
+  /** Ends the process, when nothing is pending; process.exit() does it for all others. */
+  leave?(): void;
 }
 
 const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }> = {
@@ -124,7 +126,9 @@ async function main(args: string[]): Promise<void> {
     else process.exitCode = await printError(error, globals());
   }
   // Node would take itself apart for 2 ms more. What is still to be written, or waited for, it finishes as ever.
-  if (process.getActiveResourcesInfo().length === 0) process.exit();
+  if (process.getActiveResourcesInfo().length > 0) return;
+  module?.leave?.();
+  process.exit();
 }
 
 endOnClosedPipe();

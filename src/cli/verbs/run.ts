@@ -1,5 +1,7 @@
 /** tinyctr run [options] IMAGE [command…] */
 import { type Command, Option } from 'commander';
+import { rawSyscall } from '../../core/host/syscall.ts';
+import * as k from '../../core/kernel/constants.ts';
 import { cleanup } from '../../engine/cleanup.ts';
 import type { Hit } from '../../engine/hits.ts';
 import type { Rung } from '../../engine/isolation.ts';
@@ -203,6 +205,8 @@ export function defineRun(
     });
 }
 
+let hasRun = false;
+
 export function define(program: Command, globals: () => Globals): void {
   defineRun(program, async (image, words, options, wish) => {
     if (options.detach) refuseWatching(wish, 'are for a container in the foreground: not with -d');
@@ -224,7 +228,18 @@ export function define(program: Command, globals: () => Globals): void {
       ...(rung && { before: async () => (await import('../isolation.ts')).printRung(rung, globals()) }),
       tell: async (hits: readonly Hit[]) => (await import('../hits.ts')).printHits(hits, globals()),
     });
+    hasRun = true;
   });
+}
+
+/**
+ * At once: Node would spend half a millisecond on taking itself apart. Not where that is wanted: by who listens for the end, and for a
+ * pipe of the caller's that Node has made non-blocking, which it takes back.
+ */
+export function leave(): void {
+  if (!hasRun) return; // an error, or -d: the shim may not be there
+  const changed = [0, 1, 2].some((fd) => rawSyscall('fcntl', fd, k.F_GETFL) & k.O_NONBLOCK);
+  if (!changed && process.listenerCount('exit') === 0) rawSyscall('exit_group', Number(process.exitCode ?? 0));
 }
 
 /** Cleans up lightly, and fetches the image where it is not there; undefined if that was interrupted. */
