@@ -97,11 +97,30 @@ static void log_time(char when[64])
 	sprintf(when + strlen(when), ".%09ldZ", now.tv_nsec);
 }
 
+static size_t log_note(char *to, uint64_t lost, const char *when)
+{
+	char note[128];
+	int length = sprintf(note, "tinyctr: %lu pieces of output are lost: the disk was full\n", lost);
+	return log_line(to, note, length, "stderr", when);
+}
+
+/* Tells what is lost, if there is room by now, also of a container that writes no more. */
+static void log_tell(struct json_log *log)
+{
+	char note[256 + LINE_MORE], when[64];
+	if (log->lost == 0)
+		return;
+	if (log->file < 0)
+		log_open(log, 0);
+	log_time(when);
+	log_write(log, note, log_note(note, log->lost, when), 0);
+}
+
 /* At most CHUNK bytes that a container wrote. Lines go to the file together: a container may write millions of them. */
 static void log_output(struct json_log *log, const char *stream, const char *text, size_t length)
 {
 	static char lines[6 * CHUNK + 4 * LINE_MORE];
-	char when[64], note[128];
+	char when[64];
 	size_t used = 0;
 	uint64_t pieces = 0;
 	if (log->folder < 0)
@@ -119,10 +138,8 @@ static void log_output(struct json_log *log, const char *stream, const char *tex
 		}
 		if (is_full)
 			log_rotate(log);
-		if (used == 0 && log->lost > 0) {
-			int told = sprintf(note, "tinyctr: %lu pieces of output are lost: the disk was full\n", log->lost);
-			used = log_line(lines, note, told, "stderr", when);
-		}
+		if (used == 0 && log->lost > 0)
+			used = log_note(lines, log->lost, when);
 		used += log_line(lines + used, text + at, part, stream, when);
 	}
 	log_write(log, lines, used, pieces);

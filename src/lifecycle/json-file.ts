@@ -1,6 +1,7 @@
 /** A state or a record on disk: written by rename, whole or not at all; read with suspicion. Host side. */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
+import { errnoText } from '../core/kernel/errno.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 
 /** What a file has to hold: of an object the fields that must be there, of the optional ones ('string?') their types. */
@@ -67,6 +68,7 @@ export function writeJson(file: string, value: unknown, indent?: number): void {
     renameSync(young, file);
   } catch (error) {
     rmSync(young, { force: true });
-    throw new ContainerError(`${file} can't be written`, { cause: error });
+    const { errno = 0 } = error as NodeJS.ErrnoException;
+    throw new ContainerError(`${file} can't be written: ${errnoText(-errno)}`, { cause: error });
   }
 }

@@ -336,9 +336,21 @@ export class Containers {
       const found = this.running.byName(id);
       if (found) return await found.ended;
       const pause = this.pauses.get(id);
-      if (!pause) return readRecord(root, id)?.ended?.exitCode ?? 0;
-      await pause.over;
+      if (pause) await pause.over;
+      else {
+        const code = this.lastEnd(root, id);
+        if (code !== undefined) return code;
+        await later(AGAIN_MS / 20); // it has just ended, and the keeper has not told of it yet
+      }
     }
+  }
+
+  /** Undefined: it has ended, and how is about to be known. */
+  private lastEnd(root: string, id: string): number | undefined {
+    const state = readRunState(this.runRoot, id);
+    const ended = this.running.own(id)?.over ?? state?.ended;
+    if (ended === undefined && state !== undefined && state.pid > 0) return undefined;
+    return (ended ?? readRecord(root, id)?.ended)?.exitCode ?? 0;
   }
 
   /** Its standard input or its terminal; owned by the caller. */
