@@ -8,7 +8,7 @@ import { capabilitiesIn } from '../core/plan/capabilities.ts';
 import { planExec } from '../core/plan/container.ts';
 import type { ExecPlan } from '../core/plan/plan.ts';
 import { hostId } from '../core/plan/user-namespace.ts';
-import type { HostFd } from '../core/stage/stage.ts';
+import type { HostFd, Observer } from '../core/stage/stage.ts';
 import { type FirstProcess, openFirstProcess } from '../lifecycle/first-process.ts';
 import { readRunState } from '../lifecycle/state.ts';
 import { terminalWishes } from './asked.ts';
@@ -35,13 +35,14 @@ export interface ExecOptions {
   privileged?: boolean;
 }
 
-/** Returns the exit status of the process, 0 at once if it is detached. Throws ContainerError, UsageError. */
+/** `observer` watches how it comes about. Returns the exit status of the process, 0 at once if it is detached. Throws ContainerError, UsageError. */
 export async function execIn(
   root: string,
   runRoot: string,
   record: ContainerRecord,
   command: readonly string[],
   given: ExecOptions,
+  observer?: Observer,
 ): Promise<number> {
   const options = given.detach ? given : { ...given, ...terminalWishes(given) };
   const state = readRunState(runRoot, record.id);
@@ -66,8 +67,8 @@ export async function execIn(
         root,
         ['exec_create', 'exec_start'].map((action) => containerEvent(record, `${action}: ${words}`, { execID })),
       );
-    if (options.detach) return await leave(plan, target, started); // nobody will see its end
-    const status = await attend(plan, target, options, started);
+    if (options.detach) return await leave(plan, target, started, observer); // nobody will see its end
+    const status = await attend(plan, target, options, started, observer);
     tell(root, [containerEvent(record, 'exec_die', { execID, exitCode: String(status) })]);
     return status;
   } finally {
@@ -128,12 +129,13 @@ async function attend(
   target: ExecTarget,
   { interactive = false }: ExecOptions,
   started: () => void,
+  observer: Observer | undefined,
 ): Promise<number> {
   const stdio = openStdio(!plan.terminal && interactive);
   const supervise = superviseForeground(false);
   let process: Awaited<ReturnType<typeof exec>>;
   try {
-    process = await exec(plan, target, { stdio: stdio.fds, explain: explainer(plan) });
+    process = await exec(plan, target, { stdio: stdio.fds, observer, explain: explainer(plan) });
   } catch (error) {
     stdio.discard();
     throw error;
@@ -149,11 +151,17 @@ async function attend(
 }
 
 /** It goes on when this process has ended. Its output goes nowhere, as docker's. */
-async function leave(plan: ExecPlan, target: ExecTarget, started: () => void): Promise<number> {
+async function leave(
+  plan: ExecPlan,
+  target: ExecTarget,
+  started: () => void,
+  observer: Observer | undefined,
+): Promise<number> {
   const nothing = openSync('/dev/null', constants.O_RDWR) as HostFd;
   try {
     const stdio = [nothing, nothing, nothing] as const;
-    const { pidfd, terminal } = await exec(plan, target, { stdio, outlives: true, explain: explainer(plan) });
+    const options = { stdio, observer, outlives: true, explain: explainer(plan) };
+    const { pidfd, terminal } = await exec(plan, target, options);
     started();
     closeSync(pidfd);
     if (terminal !== undefined) closeSync(terminal);

@@ -4,7 +4,9 @@ import { capabilityNames } from '../core/plan/capabilities.ts';
 import { planExec } from '../core/plan/container.ts';
 import type { Plan } from '../core/plan/plan.ts';
 import { compiledFilter } from '../seccomp/cache.ts';
+import { notifies } from '../seccomp/rules.ts';
 import { planScheduling } from '../spec/scheduling.ts';
+import type { HookName, Spec } from '../spec/types.ts';
 import { type ExplainedStep, type ExplainOptions, explainExec, explainPlan } from '../workshop/explain.ts';
 import { type Bundle, loadBundle } from './config.ts';
 import { planLabels } from './labels.ts';
@@ -17,10 +19,23 @@ const everyCapability = (1n << BigInt(capabilityNames.length)) - 1n;
 const permitted = () => (process.geteuid!() === 0 ? permittedCapabilities() : everyCapability);
 
 /** Nothing is written: no compiled filter either. @throws ContainerError, UsageError for what create would refuse as well */
-export function explainBundle(folder: string, report: Reporter, options?: ExplainOptions): ExplainedStep[] {
+export function explainBundle(folder: string, report: Reporter, options: ExplainOptions = {}): ExplainedStep[] {
   const { bundle, plan } = planned(folder, report);
   const { mounts } = asInImage(plan.mounts, bundle.rootfs, false);
-  return explainPlan({ ...plan, mounts }, options);
+  return explainPlan({ ...plan, mounts }, { ...options, interlude: interludeOf(bundle.spec, options.created) });
+}
+
+/** As construct.ts has it: the hooks of `create` run at start, but for those before pivot_root. */
+function interludeOf({ hooks, linux }: Spec, created = false): ExplainOptions['interlude'] {
+  if (!hooks && !notifies(linux?.seccomp)) return undefined;
+  const said = (...names: HookName[]) =>
+    names.flatMap((name) =>
+      (hooks?.[name] ?? []).map(({ path, args = [] }) => `${name} hook: ${[path, ...args.slice(1)].join(' ')}`),
+    );
+  return {
+    mounted: said('prestart', 'createRuntime', 'createContainer'),
+    ready: created ? [] : said('startContainer'),
+  };
 }
 
 /** One more process of a container of this bundle: its own process with these words as arguments. */

@@ -4,6 +4,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { endOnClosedPipe, isClosedPipe, PIPE_CLOSED } from '../cli/closed-pipe.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { UsageError } from '../engine/usage-error.ts';
+import { traceAlone } from '../workshop/trace-option.ts';
 import { type Globals, specVersion, version } from './globals.ts';
 import { printError } from './log.ts';
 
@@ -87,21 +88,6 @@ function withoutHelp(args: readonly string[]): readonly string[] {
   return [...args.slice(0, at), ...(verb === undefined ? [] : [verb]), '--help'];
 }
 
-/** `--trace` has a value only behind `=`: commander would take the container's name for it. */
-function traceAlone(args: readonly string[], program: Command): string[] {
-  const command = program.commands[0];
-  const start = args.indexOf(command?.name() ?? '') + 1;
-  const out = args.slice(0, start);
-  for (let i = start; i < args.length; i++) {
-    const word = args[i]!;
-    if (!word.startsWith('-')) return [...out, ...args.slice(i)];
-    out.push(word === '--trace' ? '--trace=' : word);
-    const option = command?.options.find(({ long, short }) => long === word || short === word);
-    if (option?.required && i + 1 < args.length) out.push(args[++i]!);
-  }
-  return out;
-}
-
 /** Also after an error on the command line, where commander has read only what stood before it. */
 function globalsOf(program: Command): Globals {
   const globals = program.opts<Globals>();
@@ -125,7 +111,7 @@ async function main(given: string[]): Promise<void> {
         });
     } else if (Object.hasOwn(verbs, verb)) (await verbs[verb]!.load()).define(program, globals);
     else for (const [name, { summary }] of Object.entries(verbs)) program.command(name).summary(summary);
-    await program.parseAsync(traceAlone(args, program), { from: 'user' });
+    await program.parseAsync(traceAlone(args, program.commands[0]), { from: 'user' });
   } catch (error) {
     process.exitCode ||= 1;
     if (isClosedPipe(error)) process.exitCode = PIPE_CLOSED;

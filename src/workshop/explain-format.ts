@@ -28,9 +28,9 @@ export function formatExplanation(format: Format, title: string, steps: readonly
 }
 
 function jsonStep({ phase, id, why, without, see, calls }: ExplainedStep): object {
-  const shown = calls.map(({ text, name, result, last }) => ({
+  const shown = calls.map(({ text, name, result, frame, last }) => ({
     call: text,
-    ...(name === undefined ? {} : { name, result: result ?? null }),
+    ...(name === undefined ? {} : { name, result: result ?? null, frame }),
     ...(last ? { last } : {}),
   }));
   return { phase, id, why, without, see, cve: see.filter((one) => one.startsWith('CVE-')), calls: shown };

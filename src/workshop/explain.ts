@@ -8,10 +8,10 @@ import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { ExecPlan, Plan } from '../core/plan/plan.ts';
 import type { Arg } from '../core/stage/protocol.ts';
-import type { HostFd } from '../core/stage/stage.ts';
+import type { HostFd, Step } from '../core/stage/stage.ts';
 import { directory, file, folderTree, overlayTree, type Tree, type WorldFile } from './files.ts';
 import { hostSteps } from './host-steps.ts';
-import { type RecordedEvent, type RecordedStep, recordStage } from './recording-stage.ts';
+import { type OtherCall, type RecordedEvent, type RecordedStep, recordStage } from './recording-stage.ts';
 
 export type Phase = 'host' | 'init' | 'last frame' | 'exec';
 
@@ -22,6 +22,8 @@ export interface ExplainedCall {
   name?: string;
   args?: readonly Arg[];
   result?: number | undefined;
+  /** Calls of one frame go to the stage together. */
+  frame?: number;
   /** It goes with the frame that ends in execve. */
   last?: boolean;
 }
@@ -44,14 +46,26 @@ export interface ExplainOptions {
   created?: boolean;
   /** So many descriptors follow 0, 1 and 2. */
   preserved?: number;
+  /** What others do while the stage waits, in words: hooks, and an agent that is connected to. Undefined: it does not wait. */
+  interlude?: Record<'mounted' | 'ready', readonly string[]> | undefined;
 }
 
 /** Any number will do: nobody uses it. */
 const SOME_FD = 0 as HostFd;
 
+const startHooks: Step = {
+  id: 'hooks.start',
+  why: 'all that needs an answer is done: others may act inside the container before its program does',
+  see: ['config.md: StartContainer Hooks'],
+};
+
+const byOthers = (text: string): OtherCall => ({ text });
+const listens = ({ process: { seccomp } }: Plan): boolean =>
+  seccomp !== undefined && (seccomp.flags & k.SECCOMP_FILTER_FLAG_NEW_LISTENER) !== 0;
+
 /** Throws ContainerError for what init would refuse as well: a command that is not there, a user that nobody knows. */
 export function explainPlan(plan: Plan, options: ExplainOptions = {}): ExplainedStep[] {
-  const { files = [], noStdin = false, created = false, preserved = 0 } = options;
+  const { files = [], noStdin = false, created = false, preserved = 0, interlude } = options;
   const cgroup = `${cgroupFolder()}${plan.cgroup.path}`;
   const { stage, steps } = recordStage({
     image: imageOf(plan),
@@ -70,10 +84,18 @@ export function explainPlan(plan: Plan, options: ExplainOptions = {}): Explained
       pipes: pipesOf(plan, !created).filter((fd) => fd > 0 || !noStdin),
       forked: () => undefined,
       preserved: Array.from({ length: preserved }, () => SOME_FD),
-      ...(created ? { gate: SOME_FD } : {}),
+      ...(created ? { gate: SOME_FD, outbox: listens(plan) ? [SOME_FD, SOME_FD] : [] } : {}),
       ...(plan.process.init ? { init: SOME_FD } : {}),
     },
-    () => undefined,
+    () => {
+      if (interlude) stage.flush();
+      if (interlude?.ready.length) steps.push({ step: startHooks, calls: interlude.ready.map(byOthers) });
+    },
+    interlude &&
+      (() => {
+        if (interlude.mounted.length > 0)
+          steps.push({ step: stage.currentStep, calls: interlude.mounted.map(byOthers) });
+      }),
   );
   const host = hostSteps(plan, cgroupFolder()).map(
     ({ step, calls }): ExplainedStep => ({ phase: 'host', ...told(step), calls: calls.map((text) => ({ text })) }),
@@ -121,14 +143,15 @@ const told = ({
   see,
 });
 
-const plain = ({ text, name, args, result, last }: RecordedEvent): ExplainedCall => ({
-  ...{ text, name, args, result },
-  ...(last ? { last } : {}),
-});
+function plain(call: RecordedEvent | OtherCall): ExplainedCall {
+  if (!('name' in call)) return call;
+  const { text, name, args, result, frame, last } = call;
+  return { ...{ text, name, args, result, frame }, ...(last ? { last } : {}) };
+}
 
-function phaseOf(id: string, calls: readonly RecordedEvent[]): Phase {
+function phaseOf(id: string, calls: readonly (RecordedEvent | OtherCall)[]): Phase {
   if (id === 'exec') return 'exec';
-  return calls.some(({ last }) => last) ? 'last frame' : 'init';
+  return calls.some((call) => 'name' in call && call.last) ? 'last frame' : 'init';
 }
 
 /** Also on a host where it is mounted nowhere, and a container could not be. */

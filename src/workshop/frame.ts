@@ -3,13 +3,13 @@ import * as k from '../core/kernel/constants.ts';
 import { type SyscallName, syscallNames, syscallNumbers } from '../core/kernel/syscalls.ts';
 import { type Arg, dataView, sizes } from '../core/stage/protocol.ts';
 
-interface FrameCall {
+export interface FrameCall {
   name: SyscallName;
   args: Arg[];
 }
 
-/** Of struct call: the word with its flags and masks, and the first of six arguments. */
-const FLAGS = 4;
+/** Of struct call: the word with which arguments are pointers (from bit 16) and references (from bit 24), and the first of six arguments. */
+const MASKS = 4;
 const ARGUMENTS = 8;
 
 interface Place {
@@ -112,39 +112,56 @@ export function syscallsByNumber(arch: string): ReadonlyMap<number, SyscallName>
   return namesOn[arch];
 }
 
-/**
- * The calls that have come back, with their results; a descriptor that one call has made for a later one is its result.
- * Throws for bytes that are no frame.
- */
-export function callsOf(frame: Buffer, results: readonly (number | null)[], arch: string): FrameCall[] {
-  const view = dataView(frame);
-  const word = (at: number) => view.getUint32(at, true);
-  const table = sizes.request + word(8) * sizes.call;
-  const data = frame.subarray(table + word(12) * sizes.relocation);
-  const relocations = new Map<number, number>();
-  for (let at = table; at < data.byteOffset - frame.byteOffset; at += sizes.relocation)
-    relocations.set(word(at), word(at + 4));
-  const stringsAt = (start: number): string[] => {
-    const found: string[] = [];
-    for (let at = start; relocations.has(at); at += 8) found.push(cString(data.subarray(relocations.get(at))));
-    return found;
-  };
+/** Throws for bytes that are no frame. */
+export class FrameReader {
+  /** Calls in it. */
+  readonly count: number;
+  private readonly view: DataView;
+  private readonly data: Buffer;
+  private readonly relocations = new Map<number, number>();
+  private readonly names: ReadonlyMap<number, SyscallName>;
 
-  return results.map((_, index) => {
+  constructor(frame: Buffer, arch: string) {
+    this.names = syscallsByNumber(arch);
+    this.view = dataView(frame);
+    this.count = this.word(8);
+    const table = sizes.request + this.count * sizes.call;
+    const data = table + this.word(12) * sizes.relocation;
+    this.data = frame.subarray(data);
+    for (let at = table; at < data; at += sizes.relocation) this.relocations.set(this.word(at), this.word(at + 4));
+  }
+
+  private word(at: number): number {
+    return this.view.getUint32(at, true);
+  }
+
+  /** `results` are those of the calls before it: a descriptor that one of them has made is its result. */
+  call(index: number, results: readonly (number | null)[]): FrameCall {
     const at = sizes.request + index * sizes.call;
-    const name = syscallsByNumber(arch).get(word(at));
+    const name = this.names.get(this.word(at));
     const signature = name && signatures[name];
-    if (!signature) throw new Error(`no arguments of system call ${word(at)} are known`);
-    const flags = word(at + FLAGS);
-    const isPointer = (i: number) => (flags & (1 << (16 + i))) !== 0;
-    const isReference = (i: number) => (flags & (1 << (24 + i))) !== 0;
-    const values = Array.from({ length: 6 }, (_, i) => Number(view.getBigInt64(at + ARGUMENTS + 8 * i, true)));
-    const args = values.map((value, i) => (isReference(i) ? (results[value] ?? -1) : value));
+    if (!signature) throw new Error(`no arguments of system call ${this.word(at)} are known`);
+    const masks = this.word(at + MASKS);
+    const values = Array.from({ length: 6 }, (_, i) => Number(this.view.getBigInt64(at + ARGUMENTS + 8 * i, true)));
+    const args = values.map((value, i) => (masks & (1 << (24 + i)) ? (results[value] ?? -1) : value));
     const shown = signature.map((kind, i): Arg => {
       const value = args[i]!;
-      if (!isPointer(i)) return kind && value === 0 && name !== 'ioctl' ? null : value;
-      return kind ? kind({ memory: data.subarray(value), args, strings: () => stringsAt(value) }) : value;
+      if (!(masks & (1 << (16 + i)))) return kind && value === 0 && name !== 'ioctl' ? null : value;
+      return kind ? kind({ memory: this.data.subarray(value), args, strings: () => this.stringsAt(value) }) : value;
     });
     return { name, args: shown };
-  });
+  }
+
+  private stringsAt(start: number): string[] {
+    const found: string[] = [];
+    for (let at = start; this.relocations.has(at); at += 8)
+      found.push(cString(this.data.subarray(this.relocations.get(at))));
+    return found;
+  }
+}
+
+/** The calls of a frame that have come back, with their results. Throws for bytes that are no frame. */
+export function callsOf(frame: Buffer, results: readonly (number | null)[], arch: string): FrameCall[] {
+  const reader = new FrameReader(frame, arch);
+  return results.map((_, index) => reader.call(index, results));
 }

@@ -2,7 +2,7 @@
  * A way to a stage that does nothing: it writes down every call of every frame and answers as a kernel might, out of a
  * world of files (world.ts). What src/core/init would do is known by letting it do it here. Needs no privileges.
  */
-import { type SyscallName, syscallNames, syscallNumbers } from '../core/kernel/syscalls.ts';
+import type { SyscallName } from '../core/kernel/syscalls.ts';
 import {
   type Arg,
   PHASE_STARTED,
@@ -12,14 +12,25 @@ import {
   sizes,
 } from '../core/stage/protocol.ts';
 import { type HostFd, Stage, type Step, type Wire } from '../core/stage/stage.ts';
-import { strace } from './strace.ts';
+import { type FrameCall, FrameReader } from './frame.ts';
+import { straceCall, straceResult } from './strace.ts';
 import { type RecordedCall, World, type WorldFacts } from './world.ts';
 
-const names = new Map(syscallNames().map((name) => [syscallNumbers(process.arch)(name), name]));
 const NOBODY = 1 << 30;
+
+/** A call of the frame that came last, with what its descriptors led to when it was made. */
+interface Told {
+  args: readonly Arg[];
+  text: string;
+  /** What its result leads to, in the form that strace has. */
+  made: string;
+}
+
+const makesFd = ['openat2', 'open_tree', 'fsopen', 'fsmount', 'socket'];
 
 class RecordingWire implements Wire {
   readonly calls: RecordedCall[] = [];
+  told: Told[] = [];
   readonly world: World;
   private frames = 0;
   private lastPage: StagePage = { frame: 0, call: 0, phase: 0, result: 0 };
@@ -36,10 +47,12 @@ class RecordingWire implements Wire {
     const data = frame.subarray(sizes.request + count! * sizes.call + relocations! * sizes.relocation);
     const fds = descriptors.map((fd) => this.world.open(`descriptor ${fd} of the host`));
     const results: number[] = [];
+    const reader = new FrameReader(frame, process.arch);
+    this.told = [];
     let failed = false;
     for (let at = sizes.request; results.length < count! && !failed; at += sizes.call) {
       const call = frame.subarray(at, at + sizes.call);
-      const recorded = this.carryOut(call, data, results);
+      const recorded = this.carryOut(reader.call(results.length, results), call, data, results);
       if (/^execve/.test(recorded.name)) return this.end(results.length);
       results.push(recorded.result);
       const tolerated = [call.readUInt16LE(56), call.readUInt16LE(58)];
@@ -70,8 +83,7 @@ class RecordingWire implements Wire {
     this.lastPage = { frame: this.frames + 1, call, phase: PHASE_STARTED, result: 0 };
   }
 
-  private carryOut(call: Buffer, data: Buffer, results: readonly number[]): RecordedCall {
-    const name = names.get(call.readUInt32LE(0)) ?? 'unknown';
+  private carryOut(told: FrameCall, call: Buffer, data: Buffer, results: readonly number[]): RecordedCall {
     const [pointers, references] = [call[6]!, call[7]!];
     const memory = new Map<number, Buffer>();
     const args = Array.from({ length: 6 }, (_, i) => {
@@ -80,9 +92,12 @@ class RecordingWire implements Wire {
       if (references & (1 << i)) return results[value]!;
       return pointers & (1 << i) ? 0 : value;
     });
-    const recorded = { name, args, memory, result: 0, frame: this.frames };
+    const recorded = { name: told.name, args, memory, result: 0, frame: this.frames };
     this.calls.push(recorded);
+    const text = straceCall(told.name, told.args, (fd) => this.world.label(fd));
     recorded.result = this.world.answer(recorded, (fd) => this.received.push((NOBODY + fd) as HostFd));
+    const made = makesFd.includes(told.name) && recorded.result >= 0 ? `<${this.world.label(recorded.result)}>` : '';
+    this.told.push({ args: told.args, text, made });
     return recorded;
   }
 }
@@ -109,7 +124,12 @@ function replyBytes(results: readonly number[], failed: boolean, fds: readonly n
 
 export interface RecordedStep {
   step: Step;
-  calls: RecordedEvent[];
+  calls: (RecordedEvent | OtherCall)[];
+}
+
+/** None of the stage's: what somebody else does meanwhile, in words. */
+export interface OtherCall {
+  text: string;
 }
 
 export interface RecordedEvent {
@@ -119,7 +139,9 @@ export interface RecordedEvent {
   result: number | undefined;
   /** As strace prints it, with what descriptors lead to. */
   text: string;
-  /** It goes with the frame that ends in execve. */
+  /** The number of the frame that it goes with. */
+  frame: number;
+  /** That is the one that ends in execve. */
   last: boolean;
 }
 
@@ -128,20 +150,26 @@ export interface Recording {
   calls: readonly RecordedCall[];
   world: World;
   /** The steps in order, each with its calls; only when watched. */
-  steps: readonly RecordedStep[];
+  steps: RecordedStep[];
 }
 
-/** `watch`: with an observer every call travels alone, and there are steps. */
-export function recordStage(facts: WorldFacts, watch = true): Recording {
+/** `watch`: there are steps. `alone`: by somebody who must be told of each call before the next one. */
+export function recordStage(facts: WorldFacts, watch: boolean | 'alone' = true): Recording {
   const world = new World(facts);
   const wire = new RecordingWire(world);
   const stage = new Stage(wire);
   const steps: RecordedStep[] = [];
-  if (watch)
-    stage.observer = ({ step, name, args, result }) => {
-      if (steps.at(-1)?.step.id !== step.id) steps.push({ step, calls: [] });
-      const text = strace(name, args, result, (fd) => world.label(fd));
-      steps.at(-1)!.calls.push({ name, args, result, text, last: wire.ended });
-    };
+  const tell = (step: Step, name: SyscallName, result: number | undefined, told: Told, frame: number): void => {
+    if (steps.at(-1)?.step.id !== step.id) steps.push({ step, calls: [] });
+    const text = `${told.text}${straceResult(result)}${told.made}`;
+    steps.at(-1)!.calls.push({ name, args: told.args, result, text, frame, last: wire.ended });
+  };
+  if (watch) {
+    stage.observer = ({ step, name, result }) => tell(step, name, result, wire.told[0]!, 0);
+    if (watch !== 'alone')
+      stage.observer.frame = (frame, calls, results) => {
+        for (const [i, result] of results.entries()) tell(calls[i]!.step, calls[i]!.name, result, wire.told[i]!, frame);
+      };
+  }
   return { stage, calls: wire.calls, world, steps };
 }

@@ -173,9 +173,3 @@ export function straceResult(result: number | null | undefined): string {
   if (result === null || result === undefined) return ' = ?';
   return result < 0 ? ` = -1 ${errnoName(-result)}` : ` = ${result}`;
 }
-
-export function strace(name: string, args: readonly Arg[], result: number | undefined, label: Label): string {
-  const makesFd = ['openat2', 'open_tree', 'fsopen', 'fsmount', 'socket'].includes(name);
-  const leadsTo = makesFd && result !== undefined && result >= 0 ? `<${label(result)}>` : '';
-  return `${straceCall(name, args, label)}${straceResult(result)}${leadsTo}`;
-}

@@ -6,6 +6,7 @@
 import { hostWatch } from '../core/host/syscall.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { syscallNumbers } from '../core/kernel/syscalls.ts';
+import { dataView, PROTOCOL_MAGIC } from '../core/stage/protocol.ts';
 import { nowMs, type Observer } from '../core/stage/stage.ts';
 import { watchFiles } from './trace-files.ts';
 import { withoutEnvironment } from './trace-frame.ts';
@@ -85,7 +86,7 @@ class Tracer {
     let kept: unknown[];
     if (funcName === 'tinyctr_send') {
       const [socket, frame, , fds, count] = args as [number, Buffer, number, Int32Array, number];
-      this.sent = frame;
+      if (frame.length > 4 && dataView(frame).getUint32(0, true) === PROTOCOL_MAGIC) this.sent = frame; // else to somebody else
       kept = [socket, frame.length, plain(fds.subarray(0, count), true)];
       now = this.waiting !== ''; // of a frame nothing is to be told before it comes back
     } else if (funcName === 'tinyctr_receive') {

@@ -236,6 +236,47 @@ describe('--trace', needs({ root: true }), () => {
     await oci.call('delete', '--force', 'c');
   });
 
+  test('exec of tinyctr; start and what the supervisor builds can’t be traced, and say so', async () => {
+    await engine.must('run', '-d', '--name', 'kept', '--stop-timeout', '0', 'busybox', 'sleep', '1000');
+    try {
+      const file = `${scratch(engine)}/entered`;
+      const run = await engine.run('exec', `--trace=${file}`, '-w', '/tmp', 'kept', 'sh', '-c', 'pwd; exit 3');
+      expect(run).toMatchObject({ code: 3, stdout: '/tmp\n', stderr: '' });
+      const lines = traceLines(file);
+      expect(lines.some(({ side, name, result }) => side === 'host' && name === 'clone3' && result! > 1)).toBe(true);
+      const stage = lines.filter(({ side }) => side === 'stage');
+      expect(stage).toContainEqual(expect.objectContaining({ step: 'namespaces.enter', name: 'setns', result: 0 }));
+      expect(stage.at(-1)).toMatchObject({ name: 'execve', result: 0 });
+      expect(Object.keys(stage.at(-1)!.namespaces)).toEqual(['mnt', 'pid', 'uts', 'ipc', 'net', 'cgroup']);
+      const told = await engine.run('exec', '--trace', 'kept', 'echo', '--trace');
+      expect(told).toMatchObject({ code: 0, stdout: '--trace\n' });
+      expect(told.stderr).toContain('-- stage: namespaces.enter');
+      const left = `${scratch(engine)}/left`;
+      expect(await engine.run('exec', '-d', `--trace=${left}`, 'kept', 'sleep', '1000')).toMatchObject({ code: 0 });
+      expect(traceLines(left).findLast(({ side }) => side === 'stage')).toMatchObject({ name: 'execve', result: 0 });
+      const missing = await engine.run('exec', `--trace=${file}`, 'kept', 'not-there');
+      expect(missing.code).toBe(127);
+      const { stderr } = await engine.run('--debug', 'exec', 'kept', 'true');
+      expect(stderr).toMatch(/^namespaces\.enter +setns\(/m);
+    } finally {
+      await engine.must('rm', '-f', 'kept');
+      await engine.quiet();
+    }
+    for (const word of ['--trace', '--trace=/tmp/never'])
+      expect(await engine.run('start', word, 'kept')).toMatchObject({
+        code: 125,
+        stderr: expect.stringContaining('--trace is of run and exec: here the supervisor builds the container'),
+      });
+    for (const words of [['run', '-d'], ['create']]) {
+      const { code, stderr } = await engine.run(...words, '--trace=/tmp/never', 'busybox', 'true');
+      expect({ code, stderr }).toEqual({
+        code: 125,
+        stderr: expect.stringMatching(/--trace.*(not with -d|go with run)/),
+      });
+    }
+    expect(readIfThere('/tmp/never')).toBe('');
+  });
+
   test('a file that can’t be written is an error before anything is made', async () => {
     const { code, stderr } = await engine.run('run', '--rm', '--trace=/not/there/trace', 'busybox', 'true');
     expect(code).toBe(125);

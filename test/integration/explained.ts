@@ -15,9 +15,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import type { Spec } from '../../src/spec/types.ts';
+import type { TraceLine } from '../../src/workshop/trace-format.ts';
 import { readTrace } from '../../src/workshop/trace-read.ts';
-import { type Engine, readIfThere, scratch } from '../support/tinyctr.ts';
-import type { Runtime } from './oci-support.ts';
+import { checkout, type Engine, readIfThere, scratch, until } from '../support/tinyctr.ts';
+import { type Runtime, terminalClient } from './oci-support.ts';
 
 export interface Explained {
   steps: {
@@ -25,7 +26,7 @@ export interface Explained {
     id: string;
     why: string;
     see: string[];
-    calls: { call: string; name?: string; result?: number | null; last?: boolean }[];
+    calls: { call: string; name?: string; result?: number | null; frame?: number; last?: boolean }[];
   }[];
 }
 
@@ -37,39 +38,48 @@ interface Call {
   text: string;
   name: string;
   result: number | null;
-  /** It goes with the frame that ends in execve. */
+  /** Which frame it goes with. */
+  frame: number;
+  /** That is the one that ends in execve. */
   last: boolean;
 }
 
 /** Ids are the container's own, names of descriptors only explain has. */
-function normal({ step, text, name, result, last }: Call, id: string): string {
+function normal({ step, text, name, result, frame, last }: Call, id: string): string {
   const bare = text.replace(/\b(\d+)<[^<>]*>/g, '$1').replaceAll(/\/(explained|traced)"/g, '/ID"');
   const shown = id === '' ? bare : bare.replaceAll(id, 'ID').replaceAll(id.slice(0, 12), 'ID');
-  return `${last ? 'last frame: ' : ''}${step}: ${shown} = ${someResult.includes(name) ? '?' : result}`;
+  return `${last ? 'last frame' : frame}: ${step}: ${shown} = ${someResult.includes(name) ? '?' : result}`;
 }
 
 const idIn = (text: string): string => /\/containers\/([0-9a-f]{64})\//.exec(text)?.[1] ?? '';
 
-/** Of explain's JSON: the calls of the stage. */
+/** Of explain's JSON: the calls of the stage, and where hooks are run meanwhile. */
 export function explainedCalls(json: string): string[] {
   const { steps } = JSON.parse(json) as Explained;
-  return steps.flatMap(({ id: step, calls }) =>
-    calls.flatMap(({ call, name, result = null, last = false }) => {
-      const text = call.replace(/ = [^=]*$/, '');
-      return name === undefined ? [] : [normal({ step, text, name, result, last }, idIn(json))];
+  return steps.flatMap(({ phase, id: step, calls }) =>
+    calls.flatMap(({ call, name, result = null, frame = 0, last = false }) => {
+      if (name === undefined) return phase === 'host' ? [] : [step.startsWith('hooks') ? HOOK : `${step}: ${call}`];
+      return [normal({ step, text: call.replace(/ = [^=]*$/, ''), name, result, frame, last }, idIn(json))];
     }),
   );
 }
 
+const HOOK = 'a hook';
+
+/** While the stage waits, the host makes processes for hooks only. */
 function tracedCalls(file: string): string[] {
   const { lines } = readTrace(readFileSync(file, 'utf8'));
-  const stage = lines.filter(({ side }) => side === 'stage');
+  const [first, end] = [lines.findIndex(isStage), lines.findLastIndex(isStage)];
+  const last = lines[end]!.frame;
   const id = idIn(lines.map(({ call }) => call).join('\n'));
-  const last = stage.at(-1)!.frame;
-  return stage.map(({ step = '', call, name, result, frame }) =>
-    normal({ step, text: call, name, result, last: frame === last }, id),
-  );
+  return lines.slice(first, end + 1).flatMap((line) => {
+    const { step = '', call, name, result, frame = 0 } = line;
+    if (isStage(line)) return [normal({ step, text: call, name, result, frame, last: frame === last }, id)];
+    return name === 'clone3' ? [HOOK] : [];
+  });
 }
+
+const isStage = ({ side }: TraceLine): boolean => side === 'stage';
 
 export interface Case {
   /** The words that explain it as JSON. */
@@ -98,16 +108,21 @@ export const examples = '../shared/data/configs';
 
 type Change = (spec: Spec, folder: string) => void;
 
+/** Starts what a container needs beside it, and ends it. */
+type Beside = (bundle: string) => Promise<() => void>;
+
 /** `tinyctr-oci run` of a bundle. */
 const bundled =
-  (change: Change): Make =>
+  (change: Change, beside?: Beside): Make =>
   (engine, oci) => {
     const bundle = bundleFor(engine, oci, change);
     return {
       program: 'tinyctr-oci',
       explain: ['explain', '--format', 'json', '--bundle', bundle],
       trace: async () => {
+        const end = await beside?.(bundle);
         const { code, stderr } = await oci.run(bundle, 'traced', `--trace=${bundle}/trace`);
+        end?.();
         if (code !== 0) throw new Error(`run ended with ${code}: ${stderr}`);
         return tracedCalls(`${bundle}/trace`);
       },
@@ -115,24 +130,44 @@ const bundled =
   };
 
 /** `tinyctr-oci create --preserve-fds 2`. */
-const created: Make = (engine, oci) => {
-  const bundle = bundleFor(engine, oci, () => undefined);
-  return {
-    program: 'tinyctr-oci',
-    explain: ['explain', '--format', 'json', '--bundle', bundle, '--preserve-fds', '2', 'create'],
-    trace: async () => {
-      const fd = openSync(`${bundle}/output`, 'w');
-      const words = ['create', '--bundle', bundle, '--preserve-fds', '2', `--trace=${bundle}/trace`, 'gated'];
-      const stdio = ['ignore', fd, fd, fd, fd] as const;
-      const child = spawn(oci.command[0]!, [...oci.command.slice(1), ...words], { stdio: [...stdio] });
-      const code = await new Promise((resolve) => child.once('exit', resolve));
-      closeSync(fd);
-      if (code !== 0) throw new Error(`create ended with ${code}: ${readIfThere(`${bundle}/output`)}`);
-      await oci.call('delete', '--force', 'gated');
-      return tracedCalls(`${bundle}/trace`);
-    },
+const created =
+  (change: Change = () => undefined, options: (bundle: string) => string[] = () => [], beside?: Beside): Make =>
+  (engine, oci) => {
+    const bundle = bundleFor(engine, oci, change);
+    return {
+      program: 'tinyctr-oci',
+      explain: ['explain', '--format', 'json', '--bundle', bundle, '--preserve-fds', '2', 'create'],
+      trace: async () => {
+        const end = await beside?.(bundle);
+        const fd = openSync(`${bundle}/output`, 'w');
+        const more = [...options(bundle), `--trace=${bundle}/trace`, 'gated'];
+        const words = ['create', '--bundle', bundle, '--preserve-fds', '2', ...more];
+        const stdio = ['ignore', fd, fd, fd, fd] as const;
+        const child = spawn(oci.command[0]!, [...oci.command.slice(1), ...words], { stdio: [...stdio] });
+        const code = await new Promise((resolve) => child.once('exit', resolve));
+        closeSync(fd);
+        if (code !== 0) throw new Error(`create ended with ${code}: ${readIfThere(`${bundle}/output`)}`);
+        await oci.call('delete', '--force', 'gated');
+        end?.();
+        return tracedCalls(`${bundle}/trace`);
+      },
+    };
   };
+
+/** A program that makes a socket; killed in the end. */
+async function listening(socket: string, words: readonly string[]): Promise<() => void> {
+  const child = spawn('python3', words, { stdio: 'ignore' });
+  await until(`the socket ${socket}`, () => existsSync(socket), 30_000);
+  return () => child.kill('SIGKILL');
+}
+
+/** Answers calls by the filter's listener. */
+const agent: Beside = (bundle) => {
+  const { linux } = JSON.parse(readFileSync(`${bundle}/config.json`, 'utf8')) as Spec;
+  const path = linux!.seccomp!.listenerPath!;
+  return listening(path, [`${checkout}/test/support/seccomp-agent.py`, path, '0']);
 };
+const terminal: Beside = (bundle) => listening(`${bundle}/console`, ['-c', terminalClient, `${bundle}/console`]);
 
 /** `tinyctr-oci exec` in a container of a bundle. */
 const executed =
@@ -251,6 +286,30 @@ const filtered: Change = (spec) => {
   };
 };
 
+const asked: Change = (spec, folder) => {
+  spec.linux!.seccomp = {
+    defaultAction: 'SCMP_ACT_ALLOW',
+    listenerPath: `${folder}/agent`,
+    syscalls: [{ names: ['swapon'], action: 'SCMP_ACT_NOTIFY' }],
+  };
+};
+
+const hooked: Change = (spec) => {
+  const hook = [{ path: '/bin/true' }];
+  spec.hooks = { createRuntime: [...hook, ...hook], createContainer: hook, startContainer: hook, poststart: hook };
+};
+
+const withTerminal: Change = (spec) => {
+  Object.assign(spec.process!, { terminal: true, consoleSize: { height: 24, width: 80 } });
+};
+
+const remounted: Change = (spec, folder) => {
+  spec.mounts!.push(
+    { destination: '/mnt/a', source: folder, options: ['rbind'] },
+    { destination: '/mnt/a', options: ['remount', 'ro', 'nosuid', 'rslave'] },
+  );
+};
+
 const inTime: Change = (spec) => {
   spec.linux!.namespaces!.push({ type: 'time' });
   spec.linux!.timeOffsets = { monotonic: { secs: 100 } };
@@ -276,7 +335,17 @@ export const cases: Readonly<Record<string, Make>> = {
   'a bundle with a filter': bundled(filtered),
   'a bundle in a time namespace': bundled(inTime),
   'a bundle that joins a namespace': bundled(joining),
-  'create, with descriptors preserved': created,
+  'a bundle with hooks': bundled(hooked),
+  'a bundle with a remount': bundled(remounted),
+  'a bundle whose filter asks an agent': bundled(asked, agent),
+  'create, with descriptors preserved': created(),
+  'create, with hooks': created(hooked),
+  'create, with a terminal of a size': created(
+    withTerminal,
+    (bundle) => ['--console-socket', `${bundle}/console`],
+    terminal,
+  ),
+  'create, with a filter that asks an agent': created(asked, undefined, agent),
   exec: executed(() => undefined),
   'exec in a user namespace': executed(inUser),
   'exec of a process with all about it': executed(aProcess),

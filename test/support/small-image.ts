@@ -29,7 +29,7 @@ const filesystems: Record<string, Tree> = {
 
 /** `files`: more of the container's, and of the host's with `host:` before their path. */
 export function recordSmall(options: {
-  watch: boolean;
+  watch: boolean | 'alone';
   files?: Record<string, WorldFile> | undefined;
   target: string;
 }): Recording & { transcript: () => string } {

@@ -3,9 +3,15 @@ import type { Command } from 'commander';
 import { cleanup } from '../../engine/cleanup.ts';
 import { findContainer } from '../../engine/containers.ts';
 import { type ExecOptions, execIn } from '../../engine/exec.ts';
+import { traceAlone } from '../../workshop/trace-option.ts';
 import type { Globals } from '../globals.ts';
 import { list } from '../limit-options.ts';
+import { debugObserver } from '../observe.ts';
 import { requireRoot } from '../require.ts';
+
+export function prepare(args: readonly string[], program: Command): string[] {
+  return traceAlone(args, program.commands[0]);
+}
 
 export function define(program: Command, globals: () => Globals): void {
   program
@@ -22,11 +28,15 @@ export function define(program: Command, globals: () => Globals): void {
     .option('-w, --workdir <path>', 'working directory in the container')
     .option('-u, --user <user[:group]>', 'names or ids, as the container knows them')
     .option('--privileged', 'all capabilities, no seccomp filter')
-    .action(async (reference: string, words: string[], given: Partial<ExecOptions>) => {
-      const { root, runRoot } = globals();
+    .option('--trace [file]', 'tell every system call: --trace=FILE into a file, --trace on standard error')
+    .action(async (reference: string, words: string[], given: Partial<ExecOptions> & { trace?: string }) => {
+      const { root, runRoot, debug } = globals();
       requireRoot();
       await cleanup(root, runRoot);
-      const options = { env: [], envFile: [], ...given };
-      process.exitCode = await execIn(root, runRoot, findContainer(root, reference), words, options);
+      const { trace, ...options } = { env: [], envFile: [], ...given };
+      const record = findContainer(root, reference);
+      let observer = debug ? await debugObserver(globals()) : undefined;
+      if (trace !== undefined) observer = await (await import('../../workshop/trace.ts')).startTrace(trace);
+      process.exitCode = await execIn(root, runRoot, record, words, options, observer);
     });
 }

@@ -40,7 +40,7 @@ const options: readonly OptionRow[] = [
   ['--pull <when>', 'ask a registry for the image: missing (default), always or never'],
   ['--platform <os/arch[/variant]>', 'the image for this platform'],
   ['-q, --quiet', 'tell nothing of a pull'],
-  ['--trace [file]', 'tell every system call: --trace=FILE as JSON lines, --trace on standard error'],
+  ['--trace [file]', 'tell every system call: --trace=FILE into a file, --trace on standard error'],
   ['--step', 'stop before each step of the construction, and ask at the terminal'],
   ['--pause-before <call>', 'stop before each such system call: pivot_root, mount, …', list],
   ['--pause-after <call>', 'stop after it', list],

@@ -4,9 +4,10 @@ import { UsageError } from '../../engine/usage-error.ts';
 import { ask } from '../../supervisor/client.ts';
 import { forEach } from '../each.ts';
 import type { Globals } from '../globals.ts';
+import { refuse } from '../limit-options.ts';
 
 export function define(program: Command, globals: () => Globals): void {
-  program
+  const command = program
     .command('start')
     .description('Run containers that were created, or have ended.')
     .argument('<container...>', 'names, ids or beginnings of ids')
@@ -31,4 +32,9 @@ export function define(program: Command, globals: () => Globals): void {
         return null;
       });
     });
+  refuse(
+    command,
+    '--trace [file]',
+    'is of run and exec: here the supervisor builds the container, in a process of its own that nobody watches',
+  );
 }

@@ -16,7 +16,7 @@ export type Trace = string | true | undefined;
 
 export const traceOption = [
   '--trace [file]',
-  'tell every system call: --trace=FILE as JSON lines, --trace on standard error',
+  'tell every system call: --trace=FILE into a file, --trace on standard error',
 ] as const;
 
 /** With the one who watches, if --trace is there. */

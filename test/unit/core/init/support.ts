@@ -26,7 +26,7 @@ export interface Wanted {
   terminal?: boolean;
   change?: (plan: Plan) => Plan;
   files?: Record<string, WorldFile>;
-  watch?: boolean;
+  watch?: boolean | 'alone';
   pipes?: number[];
   initFd?: HostFd;
   mounted?: (calls: readonly RecordedCall[]) => void;
