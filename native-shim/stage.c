@@ -18,6 +18,9 @@
 #define F_SETFD 2
 #define FD_CLOEXEC 1
 #define EINTR 4
+#define EAGAIN 11
+/* "..", where something of the machine was mounted or renamed just then: to be tried again (openat2(2), EAGAIN). */
+#define OPENAT2_PATIENCE 10000
 #define AT_FDCWD_PAGE_SIZE 4096
 
 struct iovec { void *base; size_t length; };
@@ -116,7 +119,11 @@ static void perform(const struct request *request)
 				a[arg] = results[a[arg]];
 		page->call = done;
 		page->phase = PHASE_STARTED;
-		long result = sys6(call->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+		long result;
+		int again = OPENAT2_PATIENCE;
+		do
+			result = sys6(call->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+		while (result == -EAGAIN && call->nr == __NR_openat2 && --again);
 		if (call->flags & CALL_FORKS && result == 0) {
 			sock = call->serve_fd; /* the child: its first packet is its own answer to this call */
 			came_count = 0;

@@ -2,9 +2,9 @@
 
 import { existsSync } from 'node:fs';
 import type { StoreRequest } from '../engine/asked.ts';
-import { removeContainer } from '../engine/containers.ts';
 import { containerEvent, tell } from '../engine/journal.ts';
 import { lifeOptions } from '../engine/life-options.ts';
+import { removeWithVolumes } from '../engine/remove-container.ts';
 import { createStored } from '../engine/stored.ts';
 import { ask } from '../supervisor/client.ts';
 
@@ -23,7 +23,7 @@ export async function runDetached(request: StoreRequest): Promise<string> {
     await ask(runRoot, { op: 'start', root, id });
   } catch (error) {
     const mayGo = () => !existsSync(`${runRoot}/${id}`); // unless it runs: the supervisor was killed before it could say so
-    const removed = options.rm ? removeContainer(root, id, mayGo) : undefined;
+    const removed = options.rm ? removeWithVolumes(root, id, mayGo) : undefined;
     if (removed) tell(root, [containerEvent(removed, 'destroy')]);
     throw error;
   }

@@ -50,6 +50,7 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   tag: { summary: 'give an image one more name', load: () => import('./verbs/tag.ts') },
   history: { summary: 'show how an image came about', load: () => import('./verbs/history.ts') },
   image: { summary: 'the verbs of images, and prune', load: () => import('./verbs/image.ts') },
+  volume: { summary: 'folders that outlive containers', load: () => import('./verbs/volume.ts') },
   system: { summary: 'what takes room on the disk: df', load: () => import('./verbs/system.ts') },
   inspect: { summary: 'tell all about containers and images', load: () => import('./verbs/inspect.ts') },
   limit: { summary: 'run a command under limits, without a container', load: () => import('./verbs/limit.ts') },

@@ -63,6 +63,7 @@ export function askedRun(request: PlanRequest, idMaps: IdMaps | undefined): Aske
       hostname: `${stateFolder}/hostname`,
       resolvConf: `${stateFolder}/resolv.conf`,
     },
+    volumes: `${root}/volumes`,
     host: hostReaders,
     idMaps,
   });

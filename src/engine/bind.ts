@@ -44,19 +44,17 @@ export function checkDestination(option: string, text: string): string {
   return path;
 }
 
-/**
- * The host path to bind, absolute. It has to look like a path: docker takes other words for names of volumes.
- * @throws UsageError
- */
+/** What is no path is the name of a volume: docker's rule, and what looks like a mistake in a path is one. */
+export function isPath(text: string): boolean {
+  return text.includes('/') || text.startsWith('~') || /^\.{1,2}$/.test(text);
+}
+
+/** The host path to bind, absolute. @throws UsageError */
 export function resolveSource(option: string, text: string, host: HostReaders): string {
   if (text.startsWith('/') || /^\.{1,2}(?:\/|$)/.test(text)) return host.resolve(text);
   if (text.startsWith('~')) {
     throw new UsageError(`${option}: '${text}' begins with a '~' that no shell has replaced: give the absolute path`);
   }
-  if (text.includes('/')) {
-    throw new UsageError(
-      `${option}: '${text}' is neither a path nor a volume name: write ./${text} or an absolute path`,
-    );
-  }
-  throw new UsageError(`${option}: named volumes are not there yet: '${text}' would be one, ./${text} is a path`);
+  const is = text.includes('/') ? 'neither a path nor the name of a volume' : 'no path';
+  throw new UsageError(`${option}: '${text}' is ${is}: write ./${text} or an absolute path`);
 }

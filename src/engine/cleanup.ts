@@ -5,8 +5,8 @@
 
 import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { listStates, readRunState, removeUnborn, StateFolder } from '../lifecycle/state.ts';
-import { endRecord } from './containers.ts';
 import { isLimit } from './limit-name.ts';
+import { endRecord } from './remove-container.ts';
 
 /**
  * A living container's lock keeps us away from it. What can't be undone keeps its state folder, for `tinyctr cleanup` to

@@ -24,7 +24,6 @@ import { tryFolderLock, withFolderLock } from './folder-lock.ts';
 import { generatedNames } from './generated-names.ts';
 import type { HitFacts } from './hits.ts';
 import { isName } from './identity.ts';
-import { containerEvent, endEvents, tell } from './journal.ts';
 
 export interface ContainerRecord {
   id: string;
@@ -54,6 +53,8 @@ export interface ContainerRecord {
   /** The boot of the machine (random(4), boot_id) that it was made in, and whether it goes with its end: after another boot its state is gone. */
   boot?: string;
   remove?: true;
+  /** In the order of its mounts; a volume is in use as long as this record is there. */
+  volumes?: readonly { name: string; anonymous?: true }[];
   /** `limitsHit`: what its limits did to it, as it was told at its end. */
   ended?: Ended;
   /** What is wrong with the file; then the rest is nothing but what can be told without it. Never written. */
@@ -89,10 +90,10 @@ const folderOf = (root: string, id: string): string => `${root}/containers/${id}
 const nameLink = (root: string, name: string): string => `${root}/containers/.names/${name}`;
 
 /**
- * Makes the container's folder: upper and work for overlayfs, rootfs to mount it on. Returns its record, with a name where none was
- * asked for. Throws if the name is taken; what it throws leaves nothing.
+ * Makes the container's folder: upper and work for overlayfs, rootfs to mount it on. `before` comes last, but for its record. Returns
+ * that, with a name where none was asked for. Throws if the name is taken; what it throws leaves nothing.
  */
-export function createContainer(root: string, record: ContainerRecord): ContainerRecord {
+export function createContainer(root: string, record: ContainerRecord, before = () => {}): ContainerRecord {
   const { id, idMaps } = record;
   const folder = folderOf(root, id);
   makeNamesFolder(root);
@@ -111,6 +112,7 @@ export function createContainer(root: string, record: ContainerRecord): Containe
       if (idMaps) chownSync(`${folder}/upper`, hostId(idMaps.uid, 0)!, hostId(idMaps.gid, 0)!);
       mkdirSync(`${folder}/work`, { mode: 0o700 });
       mkdirSync(`${folder}/rootfs`, { mode: 0o700 });
+      before();
       writeRecord(root, named);
     } catch (error) {
       withNamesLock(root, () => dropName(root, id, named));
@@ -247,17 +249,20 @@ export function damagedContainer(id: string, damage: string): ContainerError {
 
 /**
  * Record, writable layer and name are gone afterwards, also those of a container that was only half made, or half removed. `mayGo` is asked
- * while nobody else can change or start it. Returns the record it had; undefined where it is not there, or may not go.
+ * while nobody else can change or start it, and `before` is called with its record where that can be read. Returns the record it had; undefined
+ * where it is not there, or may not go.
  */
 export function removeContainer(
   root: string,
   id: string,
   mayGo = (_: ContainerRecord) => true,
+  before = (_: ContainerRecord | undefined) => {},
 ): ContainerRecord | undefined {
   const folder = folderOf(root, id);
   const removed = withFolderLock(folder, () => {
     const record = readRecord(root, id);
     if (!existsSync(folder) || (record && !mayGo(record))) return undefined;
+    before(record && !isDamaged(record) ? record : undefined);
     withNamesLock(root, () => {
       renameSync(folder, removedFolder(root, id)); // from here on it is no container
       dropName(root, id, record);
@@ -300,21 +305,6 @@ export function halfRemoved(root: string): string[] {
     closeSync(lock);
     return [name.slice(removedName('').length)];
   });
-}
-
-/** Of a container that nobody runs any more; `seen`: its end, else nobody has seen that. One that was created and did not get to run stays so. */
-export function endRecord(root: string, id: string, remove: boolean, seen?: Ended): void {
-  const ended = seen ?? { at: new Date().toISOString(), exitCode: 137 };
-  const ran = ({ started, boot }: ContainerRecord) => started !== undefined || boot !== undefined;
-  const end = (record: ContainerRecord) => (record.ended || !(seen || ran(record)) ? record : { ...record, ended });
-  const before = readRecord(root, id);
-  const after = remove ? undefined : changeRecord(root, id, end);
-  const removed = after ? undefined : removeContainer(root, id);
-  const dies = before && !before.ended && (seen || ran(before));
-  tell(root, [
-    ...(dies ? endEvents(before, ended.exitCode, ended.limitsHit) : []),
-    ...(removed ? [containerEvent(removed, 'destroy')] : []),
-  ]);
 }
 
 /** Without a record, or with a damaged one, it may have had a name all the same: then all names are looked at. */

@@ -11,6 +11,7 @@ import { openat } from '../image/unpack/at.ts';
 import { readDirectory } from '../image/unpack/remove-tree.ts';
 import { listStates } from '../lifecycle/state.ts';
 import { type ContainerRecord, listContainers } from './containers.ts';
+import { listVolumes, volumeUsers } from './volume-store.ts';
 
 export interface ImageUsage {
   image: Image;
@@ -28,6 +29,14 @@ export interface ContainerUsage {
   size: number;
 }
 
+export interface VolumeUsage {
+  name: string;
+  /** How many containers have it, running or not. */
+  links: number;
+  /** Bytes of its files. */
+  size: number;
+}
+
 /** One line of the summary. */
 export interface Total {
   count: number;
@@ -40,7 +49,8 @@ export interface DiskUsage {
   images: ImageUsage[];
   blobs: StoredBlob[];
   containers: ContainerUsage[];
-  totals: { images: Total; blobs: Total; containers: Total };
+  volumes: VolumeUsage[];
+  totals: { images: Total; blobs: Total; containers: Total; volumes: Total };
 }
 
 export function diskUsage(root: string, runRoot: string): DiskUsage {
@@ -53,14 +63,22 @@ export function diskUsage(root: string, runRoot: string): DiskUsage {
   const images = listImages(root);
   const used = images.filter(({ id }) => containers.some(({ container }) => container.image === id));
   const blobs = listBlobs(root);
+  const users = volumeUsers(root);
+  const volumes = listVolumes(root).map(({ name, mountpoint }) => ({
+    name,
+    links: users.get(name)?.length ?? 0,
+    size: treeSize(mountpoint),
+  }));
   return {
     images: images.map((image) => imageUsage(image, images, containers)),
     blobs,
     containers,
+    volumes,
     totals: {
       images: total(images.length, used.length, layersSize(images), layersSize(used)),
       blobs: blobsTotal(blobs, new Set(used.map(({ id }) => id))),
       containers: containersTotal(containers),
+      volumes: volumesTotal(volumes),
     },
   };
 }
@@ -80,6 +98,11 @@ function blobsTotal(blobs: readonly StoredBlob[], used: ReadonlySet<string>): To
 function containersTotal(containers: readonly ContainerUsage[]): Total {
   const active = containers.filter(({ running }) => running);
   return total(containers.length, active.length, sum(containers), sum(active));
+}
+
+function volumesTotal(volumes: readonly VolumeUsage[]): Total {
+  const active = volumes.filter(({ links }) => links > 0);
+  return total(volumes.length, active.length, sum(volumes), sum(active));
 }
 
 function sum(things: readonly { size: number }[]): number {
@@ -113,7 +136,7 @@ function imageUsage(image: Image, all: readonly Image[], containers: readonly Co
 }
 
 /** Bytes of the files below a folder, each once; 0 when it is gone. A running container may change it meanwhile. */
-function treeSize(path: string): number {
+export function treeSize(path: string): number {
   let fd: number;
   try {
     fd = openSync(path, O_RDONLY | O_DIRECTORY);

@@ -50,7 +50,7 @@ const listed = (words: readonly string[] = []): readonly string[] | null => (wor
 
 function askedFor(asked: Asked): Record<string, unknown> {
   return {
-    Binds: listed(asked.volume),
+    Binds: listed(asked.volume.filter((text) => text.includes(':'))), // the others are anonymous volumes
     ContainerIDFile: asked.cidfile,
     CapAdd: capabilities(asked.capAdd),
     CapDrop: capabilities(asked.capDrop),

@@ -1,6 +1,7 @@
 /** What `containerSpec` asks about the host, read for real. Host side. */
 import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { randomHex } from '../core/host/random.ts';
 import type { HostDevice, HostReaders } from './options.ts';
 
 const S_IFMT = 0o170000;
@@ -38,4 +39,5 @@ export const hostReaders: HostReaders = {
   resolve: (path) => resolve(path),
   devices,
   realPath: (path) => realpathSync(path),
+  volumeName: () => randomHex(32),
 };

@@ -8,6 +8,7 @@ import { hostConfig } from './host-config.ts';
 import { signalName } from './identity.ts';
 import { LOG_NAME } from './logs.ts';
 import { readStored, type StoredContainer } from './stored-file.ts';
+import type { VolumeMount } from './volume-mount.ts';
 
 /** How docker writes a moment that has not been. */
 const NEVER = '0001-01-01T00:00:00Z';
@@ -105,6 +106,7 @@ export interface MountPoint {
   Name?: string;
   Source: string;
   Destination: string;
+  Driver?: string;
   Mode: string;
   RW: boolean;
   Propagation: string;
@@ -114,16 +116,44 @@ export interface MountPoint {
 export function mountPoints({ wanted, asked }: StoredContainer, ownFolder: string): MountPoint[] {
   const isOwn = ({ source = '' }: Mount) => source.startsWith(`${ownFolder}/`);
   const flags = asked?.volume.map((text) => text.split(':')) ?? [];
-  return (wanted.spec.mounts ?? [])
+  const mounts = wanted.spec.mounts ?? [];
+  const sourceOf = (volume: VolumeMount) =>
+    mounts.find((mount) => mount.destination === volume.destination)?.source ?? '';
+  const volumes = new Map(wanted.volumes?.map((one) => [one.destination, volumePoint(one, sourceOf(one))]));
+  return mounts
     .filter((mount) => isBind(mount) && !isOwn(mount))
-    .map(({ source = '', destination, options = [] }) => ({
-      Type: 'bind',
-      Source: source,
-      Destination: destination,
-      Mode: flags.find(([, at]) => at === destination)?.[2] ?? '',
-      RW: !options.some((option) => option === 'ro' || option === 'rro'),
-      Propagation: options.find((option) => /^r?(private|shared|slave)$/.test(option)) ?? '',
-    }));
+    .map((mount) => volumes.get(mount.destination) ?? bindPoint(mount, flags));
+}
+
+function bindPoint({ source = '', destination, options = [] }: Mount, flags: readonly string[][]): MountPoint {
+  return {
+    Type: 'bind',
+    Source: source,
+    Destination: destination,
+    Mode: flags.find(([, at]) => at === destination)?.[2] ?? '',
+    RW: !options.some((option) => option === 'ro' || option === 'rro'),
+    Propagation: options.find((option) => /^r?(private|shared|slave)$/.test(option)) ?? '',
+  };
+}
+
+/** `source`: of its mount, which may be a part of it. */
+function volumePoint({ volume, destination, readonly, subpath, mode }: VolumeMount, source: string): MountPoint {
+  return {
+    Type: 'volume',
+    Name: volume,
+    Source: subpath === undefined ? source : source.slice(0, -subpath.length - 1),
+    Destination: destination,
+    Driver: 'local',
+    Mode: mode,
+    RW: !readonly,
+    Propagation: '',
+  };
+}
+
+/** Of the anonymous volumes that the image and -v ask for, docker's Config.Volumes. */
+function placesOf({ volumes = [] }: StoredContainer['wanted']): Record<string, object> | null {
+  const places = volumes.filter(({ anonymous, mode }) => anonymous && mode === '');
+  return places.length > 0 ? Object.fromEntries(places.map(({ destination }) => [destination, {}])) : null;
 }
 
 const isBind = ({ options = [] }: Mount): boolean => options.includes('rbind') || options.includes('bind');
@@ -139,6 +169,7 @@ function config({ record }: Facts, { wanted, tty, interactive, stopTimeoutS, ask
     Env: env,
     ...(asked && { Cmd: asked.cmd, Entrypoint: asked.entrypoint ?? null }),
     Image: record.imageName,
+    Volumes: placesOf(wanted),
     WorkingDir: cwd ?? '/',
     Labels: record.labels,
     StopSignal: signalName(record.stopSignal ?? SIGTERM),

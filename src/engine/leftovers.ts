@@ -9,16 +9,9 @@ import { processesIn } from '../lifecycle/processes.ts';
 import { listStates, listUnborn, readRunState, removeUnborn, StateFolder } from '../lifecycle/state.ts';
 import { deadFilters } from '../seccomp/cache.ts';
 import { cleanup } from './cleanup.ts';
-import {
-  deadNames,
-  endRecord,
-  finishRemoval,
-  halfRemoved,
-  lostContainers,
-  readRecord,
-  withNamesLock,
-} from './containers.ts';
+import { deadNames, finishRemoval, halfRemoved, lostContainers, readRecord, withNamesLock } from './containers.ts';
 import { isLimit } from './limit-name.ts';
+import { endRecord } from './remove-container.ts';
 
 interface Effect {
   /** What is there on the host. */

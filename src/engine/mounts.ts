@@ -1,6 +1,7 @@
 /** The container's mounts: docker's default ones, the generated files of /etc, and the user's own over them. Pure. */
 import type { Mount } from '../core/spec/types.ts';
-import { bindMount } from './bind.ts';
+import type { ImageConfig } from '../image/config.ts';
+import { bindMount, checkDestination } from './bind.ts';
 import { parseMount } from './mount-option.ts';
 import type { HostNamespaces } from './namespaces.ts';
 import type { HostReaders, RunOptions } from './options.ts';
@@ -8,6 +9,7 @@ import { parseSize } from './sizes.ts';
 import { parseTmpfs } from './tmpfs.ts';
 import type { Problems } from './usage-error.ts';
 import { parseVolume } from './volume.ts';
+import { bindVolume, type VolumeMount } from './volume-mount.ts';
 
 /** Host paths of the files made for this container, bound over those of the image. */
 export interface EtcFiles {
@@ -65,7 +67,8 @@ function shmBytes(text: string | undefined): number {
   return (text === undefined ? 0 : parseSize('--shm-size', text)) || defaultShmBytes;
 }
 
-function userMounts(options: RunOptions, host: HostReaders, problems: Problems): Mount[] {
+/** The user's, and the volumes of the image where the user has nothing else. */
+function userMounts({ options, image, host }: MountsInput, problems: Problems): (Mount | VolumeMount)[] {
   const mounts = [
     ...problems.each(options.volume, (text) => parseVolume(text, host)),
     ...problems.each(options.mount, (text) => parseMount(text, host)),
@@ -76,7 +79,12 @@ function userMounts(options: RunOptions, host: HostReaders, problems: Problems):
     if (seen.has(destination)) problems.add(`two mounts have the same place in the container: ${destination}`);
     seen.add(destination);
   }
-  return mounts;
+  const places = problems.each(Object.keys(image.Volumes ?? {}), (text) =>
+    checkDestination("the image's VOLUME", text),
+  );
+  const free = [...new Set(places)].filter((place) => !seen.has(place));
+  const made = { anonymous: true, readonly: false, copy: true, mode: '' } as const;
+  return [...mounts, ...free.map((destination) => ({ volume: host.volumeName(), destination, ...made }))];
 }
 
 function depth(mount: Mount): number {
@@ -102,6 +110,9 @@ function fromHost(mount: Mount, shared: HostNamespaces, host: HostReaders): Moun
 
 export interface MountsInput {
   options: RunOptions;
+  image: Pick<ImageConfig, 'Volumes'>;
+  /** The folder where volumes are. */
+  volumes: string;
   files: EtcFiles;
   host: HostReaders;
   namespaces: HostNamespaces;
@@ -109,10 +120,12 @@ export interface MountsInput {
   mapped: boolean;
 }
 
-/** All mounts in the order of mounting: the system's, then the others, parents before what lies below them. */
-export function mounts(input: MountsInput, problems: Problems): Mount[] {
+/** All mounts in the order of mounting: the system's, then the others, parents before what lies below them; and which are volumes. */
+export function mounts(input: MountsInput, problems: Problems): { mounts: Mount[]; volumes: VolumeMount[] } {
   const { options, files, host, namespaces } = input;
-  const user = userMounts(options, host, problems);
+  const asked = userMounts(input, problems);
+  const volumes = asked.filter((mount) => 'volume' in mount);
+  const user = asked.map((mount) => ('volume' in mount ? bindVolume(mount, input.volumes) : mount));
   const idmapped = user.find((mount) => mount.options?.includes('idmap'));
   if (idmapped && !input.mapped)
     problems.add(`${idmapped.destination} is to be idmapped, which means something with --userns only`);
@@ -123,5 +136,5 @@ export function mounts(input: MountsInput, problems: Problems): Mount[] {
   const others = [...overlay(generated, user), ...user].sort((a, b) => depth(a) - depth(b));
   const system = systemMounts(options.privileged === true, size);
   const made = input.mapped ? system.flatMap((mount) => fromHost(mount, namespaces, host)) : system;
-  return [...overlay(made, others), ...others];
+  return { mounts: [...overlay(made, others), ...others], volumes };
 }

@@ -91,4 +91,6 @@ export interface HostReaders {
   devices(path: string): HostDevice[];
   /** Without links; for a path that exists. */
   realPath(path: string): string;
+  /** A name that no volume has: 64 hex digits. */
+  volumeName(): string;
 }

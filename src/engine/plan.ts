@@ -1,5 +1,5 @@
 /** The plan of a container of an image: its specification, its layers, its filter. Host side. */
-import { readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { planContainer } from '../core/plan/container.ts';
 import type { IdMaps, Plan } from '../core/plan/plan.ts';
 import type { HostFd } from '../core/stage/stage.ts';
@@ -61,6 +61,23 @@ export function makePlan(
     },
     { permittedCapabilities: permittedCapabilities() },
   );
+}
+
+/** Does `act` while the plan's volumes are open. Throws for one that is gone. */
+export async function withVolumes<T>(
+  root: string,
+  volumes: ContainerSpec['volumes'],
+  plan: Plan,
+  act: (plan: Plan) => Promise<T>,
+): Promise<T> {
+  if (volumes === undefined) return await act(plan);
+  const { openVolumes } = await import('./volume-mounts.ts');
+  const { mounts, opened } = await openVolumes(root, volumes, plan.mounts);
+  try {
+    return await act({ ...plan, mounts });
+  } finally {
+    for (const fd of opened) closeSync(fd);
+  }
 }
 
 /** Undefined: every call is allowed. */

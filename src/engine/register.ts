@@ -10,8 +10,10 @@ import { entrypointOf } from './command.ts';
 import { bootId, type ContainerRecord, createContainer } from './containers.ts';
 import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';
 import type { RunOptions } from './options.ts';
+import { removeWithVolumes } from './remove-container.ts';
 import type { ContainerSpec } from './spec.ts';
 import type { Asked, LifeOptions, StoredContainer } from './stored-file.ts';
+import type { VolumeMount } from './volume-mount.ts';
 
 export function checkCidfile({ cidfile }: RunOptions): void {
   if (cidfile !== undefined && existsSync(cidfile))
@@ -38,6 +40,7 @@ export function recordOf(
     ...(idMaps ? { idMaps } : {}),
     boot: bootId(),
     ...(options.rm ? { remove: true as const } : {}),
+    ...(wanted.volumes ? { volumes: wanted.volumes.map(recordedVolume) } : {}),
   };
 }
 
@@ -60,15 +63,34 @@ function askedOf(options: RunOptions, entrypoint: readonly string[], args: reado
   return { volume, tmpfs, capAdd, capDrop, privileged, securityOpt, deviceCgroupRule, userns, cidfile, ...words };
 }
 
-/** Makes the container's folder: from here on rmi refuses, a container uses the image. Returns the record with a name. @throws IdsTaken, ContainerError */
-export async function register(root: string, record: ContainerRecord): Promise<ContainerRecord> {
+const recordedVolume = ({ volume: name, anonymous }: VolumeMount) => ({ name, ...(anonymous && { anonymous }) });
+
+/**
+ * Makes the container's folder and what it has volumes of: from here on rmi and volume rm refuse, a container uses the image and
+ * them. New volumes get what the image has in their places. Returns the record with a name. @throws IdsTaken, ContainerError; then nothing of it is left
+ */
+export async function register(
+  request: StoreRequest,
+  { wanted }: AskedRun,
+  record: ContainerRecord,
+): Promise<ContainerRecord> {
+  const { root } = request;
+  const volumes = wanted.volumes ?? [];
+  const makeVolumes = volumes.length > 0 ? (await import('./volumes.ts')).makeVolumes : undefined;
   const areTaken = record.idMaps && (await import('./id-ranges.ts')).areTaken;
-  return withStoreLock(root, () => {
-    if (areTaken?.(root, record.idMaps!)) throw new IdsTaken();
-    if (!existsSync(imageFile(root, record.image)))
-      throw new ContainerError(`the image ${record.imageName} was removed just now`);
-    return createContainer(root, record);
-  });
+  try {
+    const named = withStoreLock(root, () => {
+      if (areTaken?.(root, record.idMaps!)) throw new IdsTaken();
+      if (!existsSync(imageFile(root, record.image)))
+        throw new ContainerError(`the image ${record.imageName} was removed just now`);
+      return createContainer(root, record, () => makeVolumes?.(root, record, volumes));
+    });
+    if (volumes.length > 0) await (await import('./volume-fill.ts')).fillVolumes(request, record, volumes);
+    return named;
+  } catch (error) {
+    removeWithVolumes(root, record.id);
+    throw error;
+  }
 }
 
 function readHostFile(path: string): string {

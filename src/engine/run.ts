@@ -1,18 +1,19 @@
 /** `tinyctr run`, from options to exit status: what is asked for, plan, launch, supervise, clean up. Host side. */
 import { rmSync, writeFileSync, writeSync } from 'node:fs';
-import { launch, type RunningContainer } from '../core/container/launch.ts';
+import { type LaunchOptions, launch, type RunningContainer } from '../core/container/launch.ts';
 import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { IdMaps, Plan } from '../core/plan/plan.ts';
 import type { HostFd, Observer } from '../core/stage/stage.ts';
 import { type RunState, StateFolder } from '../lifecycle/state.ts';
 import { askedRun, type StoreRequest, withIdMaps } from './asked.ts';
-import { changeRecord, type Ended, removeContainer } from './containers.ts';
+import { changeRecord, type Ended } from './containers.ts';
 import { exitCode, openStdio, superviseForeground } from './foreground.ts';
 import { factsOf, type Hit, readHits } from './hits.ts';
 import { containerEvent, endEvents, tell } from './journal.ts';
-import { makePlan, mapLayers } from './plan.ts';
+import { makePlan, mapLayers, withVolumes } from './plan.ts';
 import { checkCidfile, recordOf, register, storedOf, writeEtcFiles } from './register.ts';
+import { removeWithVolumes } from './remove-container.ts';
 import { inForeground, writeStored } from './stored-file.ts';
 import { isTerminal } from './terminal.ts';
 
@@ -65,7 +66,7 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
   const states = StateFolder.create(runRoot, state);
   let record = recordOf(request, asked, plan.process.args, idMaps);
   try {
-    record = await register(root, record);
+    record = await register(request, asked, record);
   } catch (error) {
     states.remove();
     throw error;
@@ -86,9 +87,11 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
       started: () => tell(root, [made, containerEvent(record, 'attach'), containerEvent(record, 'start')]),
     };
     const watched = request.watch && { watch: request.watch, id, folder: stateFolder };
-    ran = await runForeground(plan, interactive, request.observer, moments, watched);
+    const start = (options: LaunchOptions) =>
+      withVolumes(root, wanted.volumes, plan, (whole) => launch(whole, options));
+    ran = await runForeground(start, plan, interactive, request.observer, moments, watched);
   } catch (error) {
-    removeContainer(root, id); // it never ran
+    removeWithVolumes(root, id); // it never ran
     tell(root, [made, containerEvent(record, 'destroy')]);
     if (cidfileWritten) rmSync(options.cidfile!, { force: true });
     states.remove();
@@ -112,7 +115,7 @@ async function runWith(request: RunRequest, idMaps: IdMaps | undefined): Promise
 /** False, with a warning, where the disk has no room for it: then its state knows the end. The command has its exit status all the same. */
 function isWrittenDown(root: string, states: StateFolder, state: RunState, ended: Ended): boolean {
   try {
-    if (state.remove) removeContainer(root, state.id);
+    if (state.remove) removeWithVolumes(root, state.id);
     else changeRecord(root, state.id, (record) => ({ ...record, ended }));
     return true;
   } catch (error) {
@@ -135,6 +138,7 @@ export const explainer = (plan: Plan, watch?: Watch) => async (error: unknown, h
 };
 
 async function runForeground(
+  start: (options: LaunchOptions) => Promise<RunningContainer>,
   plan: Plan,
   interactive: boolean,
   observer: Observer | undefined,
@@ -150,7 +154,7 @@ async function runForeground(
       const cgroup = `${cgroupRoot()}${plan.cgroup.path}`;
       watch.begin({ ...made, plan, cgroup, noStdin: !interactive, signals: supervise.caught });
     }
-    container = await launch(plan, {
+    container = await start({
       stdio: stdio.fds,
       born: (pid) => {
         watched?.watch.born(pid);

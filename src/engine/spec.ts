@@ -21,6 +21,7 @@ import { type SeccompChoice, security, systemPaths } from './security.ts';
 import { sysctls } from './sysctl.ts';
 import { rlimits } from './ulimits.ts';
 import { Problems } from './usage-error.ts';
+import type { VolumeMount } from './volume-mount.ts';
 
 export interface ContainerSpecInput {
   options: RunOptions;
@@ -34,6 +35,8 @@ export interface ContainerSpecInput {
   /** True when the process gets a terminal of its own. */
   terminal: boolean;
   files: EtcFiles;
+  /** Where volumes are. */
+  volumes: string;
   host: HostReaders;
   /** Of --userns=auto and keep-id. */
   idMaps?: IdMaps | undefined;
@@ -53,6 +56,8 @@ export interface ContainerSpec {
   /** The number of the signal that ends the container; undefined means SIGTERM. */
   stopSignal: number | undefined;
   labels: Record<string, string>;
+  /** Those of the spec's mounts that are volumes, by their destination; absent where none is. */
+  volumes?: readonly VolumeMount[];
   /** True where the host's namespace is used; /etc/hosts and resolv.conf depend on it. */
   hostNamespaces: HostNamespaces;
 }
@@ -121,12 +126,14 @@ export function containerSpec(asked: ContainerSpecInput): ContainerSpec {
   const mode = usernsMode(options, problems);
   const hostname = problems.attempt(() => containerHostname(input, shared), '');
   const safety = security(options, host, problems);
+  const inside = { options, image, files: input.files, volumes: input.volumes, host, namespaces: shared };
+  const mounted = mounts({ ...inside, mapped: mode !== undefined }, problems);
   const spec: Spec = {
     ociVersion: '1.3.0',
     process: { ...containerProcess(input, hostname, problems), noNewPrivileges: safety.noNewPrivileges },
     root: { path: input.rootfs, readonly: options.readOnly === true },
     ...(shared.uts ? {} : { hostname }),
-    mounts: mounts({ options, files: input.files, host, namespaces: shared, mapped: mode !== undefined }, problems),
+    mounts: mounted.mounts,
   };
   const nodes = devices(options, host, problems);
   spec.linux = {
@@ -149,6 +156,7 @@ export function containerSpec(asked: ContainerSpecInput): ContainerSpec {
     init: options.init === true,
     stopSignal: problems.attempt(() => stopSignal(options, image), undefined),
     labels: Object.fromEntries(problems.each(options.label, parseLabel)),
+    ...(mounted.volumes.length > 0 ? { volumes: mounted.volumes } : {}),
     hostNamespaces: shared,
   };
   problems.throwIfAny();

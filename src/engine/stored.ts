@@ -3,7 +3,7 @@
  * its folder, so that a later start asks nothing of the caller again. Host side.
  */
 import { closeSync, constants, openSync, writeFileSync } from 'node:fs';
-import { launch } from '../core/container/launch.ts';
+import { type LaunchOptions, launch } from '../core/container/launch.ts';
 import { cgroupRoot, killCgroup, removeCgroup } from '../core/host/cgroup.ts';
 import { type ExitStatus, sendSignal } from '../core/host/child.ts';
 import * as k from '../core/kernel/constants.ts';
@@ -14,21 +14,14 @@ import { findImage, layersFolder } from '../image/store.ts';
 import { type RunState, StateFolder } from '../lifecycle/state.ts';
 import { askedRun, type StoreRequest, withIdMaps } from './asked.ts';
 import { cleanupOne } from './cleanup.ts';
-import {
-  bootId,
-  type ContainerRecord,
-  changeRecord,
-  damagedContainer,
-  type Ended,
-  readRecord,
-  removeContainer,
-} from './containers.ts';
+import { bootId, type ContainerRecord, changeRecord, damagedContainer, type Ended, readRecord } from './containers.ts';
 import { exitCode } from './foreground.ts';
 import { factsOf, readHits } from './hits.ts';
 import { containerEvent, endEvents, tell } from './journal.ts';
 import { LOG_NAME } from './logs.ts';
-import { makePlan, mapLayers } from './plan.ts';
+import { makePlan, mapLayers, withVolumes } from './plan.ts';
 import { checkCidfile, recordOf, register, storedOf, writeEtcFiles } from './register.ts';
+import { removeWithVolumes } from './remove-container.ts';
 import { explainer } from './run.ts';
 import { type LifeOptions, readStored, type StoredContainer, storedIfWhole, writeStored } from './stored-file.ts';
 import { pipe } from './wait.ts';
@@ -42,13 +35,13 @@ export async function createStored(request: StoreRequest, life: LifeOptions): Pr
     const plan = makePlan(request, asked, `${root}/seccomp`, idMaps && { lower: request.image.layers, idMapped: true });
     checkCidfile(options);
     const { boot: _, ...record } = recordOf(request, asked, plan.process.args, idMaps); // it outlives any boot
-    const made = await register(root, record);
+    const made = await register(request, asked, record);
     try {
       writeStored(root, id, storedOf(request, asked, plan, life));
       if (life.log.driver !== 'none') writeFileSync(`${root}/containers/${id}/${LOG_NAME}`, '', { mode: 0o600 }); // who follows it can open it before the start
       if (options.cidfile !== undefined) writeFileSync(options.cidfile, id, { flag: 'wx' });
     } catch (error) {
-      removeContainer(root, id);
+      removeWithVolumes(root, id);
       throw error;
     }
     tell(root, [containerEvent(made, 'create')]);
@@ -100,7 +93,7 @@ export async function startStored(
   const given = standardStreams(stored);
   try {
     writeEtcFiles(states.path, stored.etc, stored.wanted, record.idMaps);
-    const container = await launch(plan, {
+    const options: LaunchOptions = {
       stdio: given.theirs,
       sibling: true,
       explain: explainer(plan),
@@ -108,7 +101,8 @@ export async function startStored(
         born(pid);
         states.write({ ...state, pid });
       },
-    });
+    };
+    const container = await withVolumes(root, stored.wanted.volumes, plan, (whole) => launch(whole, options));
     const { terminal, hostPid: pid, pidfd: child } = container;
     let logFolder: HostFd | undefined;
     try {

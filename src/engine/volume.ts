@@ -1,14 +1,13 @@
-/** --volume: `source:destination[:options]`. Pure. */
+/** --volume: `source:destination[:options]`, or a place alone. Pure. */
 import type { Mount } from '../core/spec/types.ts';
-import { bindMount, checkDestination, propagations, resolveSource } from './bind.ts';
+import { bindMount, checkDestination, isPath, propagations, resolveSource } from './bind.ts';
 import type { HostReaders } from './options.ts';
 import { UsageError } from './usage-error.ts';
+import { checkVolumeName, type VolumeMount } from './volume-mount.ts';
 
 const refused: Record<string, string> = {
   z: 'SELinux labels are not there yet',
   Z: 'SELinux labels are not there yet',
-  copy: 'it is for named volumes, which are not there yet',
-  nocopy: 'it is for named volumes, which are not there yet',
   consistent: 'it means nothing on Linux',
   cached: 'it means nothing on Linux',
   delegated: 'it means nothing on Linux',
@@ -16,10 +15,13 @@ const refused: Record<string, string> = {
 
 interface VolumeFlags {
   readonly: boolean;
-  propagation: string;
+  propagation: string | undefined;
+  copy: boolean;
   /** The owners are shown as the container's user namespace has them. */
   idmap?: true;
 }
+
+const kinds: readonly (readonly string[])[] = [['ro', 'rw'], ['copy', 'nocopy'], ['idmap'], propagations];
 
 /** Reads the words after the second colon; of each kind there is at most one. @throws UsageError */
 function parseFlags(option: string, text: string): VolumeFlags {
@@ -27,34 +29,48 @@ function parseFlags(option: string, text: string): VolumeFlags {
   for (const word of words) {
     const reason = Object.hasOwn(refused, word) ? refused[word] : undefined;
     if (reason) throw new UsageError(`${option}: '${word}' is refused: ${reason}`);
-    if (word !== 'ro' && word !== 'rw' && word !== 'idmap' && !propagations.includes(word)) {
-      throw new UsageError(`${option}: '${word}' is none of ro, rw, idmap, ${propagations.join(', ')}`);
-    }
+    if (!kinds.some((kind) => kind.includes(word)))
+      throw new UsageError(`${option}: '${word}' is none of ${kinds.flat().join(', ')}`);
   }
-  const access = words.filter((word) => word === 'ro' || word === 'rw');
-  const propagation = words.filter((word) => propagations.includes(word));
-  for (const kind of [access, propagation]) {
-    if (kind.length > 1) throw new UsageError(`${option}: ${kind.join(' and ')} exclude each other`);
-  }
-  const idmap = words.includes('idmap') ? { idmap: true as const } : {};
-  return { readonly: access[0] === 'ro', propagation: propagation[0] ?? 'rprivate', ...idmap };
+  const [access, copy, idmap, propagation] = kinds.map((kind) => words.filter((word) => kind.includes(word)));
+  for (const given of [access!, copy!, idmap!, propagation!])
+    if (given.length > 1) throw new UsageError(`${option}: ${given.join(' and ')} exclude each other`);
+  return {
+    readonly: access![0] === 'ro',
+    propagation: propagation![0],
+    copy: copy![0] !== 'nocopy',
+    ...(idmap!.length > 0 ? { idmap: true as const } : {}),
+  };
 }
 
-/** Reads one -v. That the source exists is found out when it is mounted: it is never created. @throws UsageError */
-export function parseVolume(text: string, host: HostReaders): Mount {
+/** Reads one -v. That a path exists is found out when it is mounted: it is never created. @throws UsageError */
+export function parseVolume(text: string, host: HostReaders): Mount | VolumeMount {
   const option = `--volume '${text}'`;
   const parts = text.split(':');
   if (parts.some((part) => part === '') || parts.length > 3) {
-    throw new UsageError(`${option} is not source:destination[:options], with no part empty`);
+    throw new UsageError(`${option} is not [source:]destination[:options], with no part empty`);
   }
-  const [source, destination, flags] = parts;
-  if (destination === undefined) {
-    throw new UsageError(`${option}: anonymous volumes are not there yet: give source:destination`);
+  const [source, place, words] = parts;
+  if (place === undefined) {
+    const destination = checkDestination(option, source!);
+    return { volume: host.volumeName(), anonymous: true, destination, readonly: false, copy: true, mode: '' };
   }
-  return bindMount({
-    ...(flags === undefined ? { readonly: false, propagation: 'rprivate' } : parseFlags(option, flags)),
-    source: resolveSource(option, source!, host),
-    destination: checkDestination(option, destination),
-    recursive: 'enabled',
-  });
+  const flags: VolumeFlags =
+    words === undefined ? { readonly: false, propagation: undefined, copy: true } : parseFlags(option, words);
+  const { propagation, copy, ...both } = flags;
+  if (isPath(source!)) {
+    if (words?.split(',').some((word) => word === 'copy' || word === 'nocopy'))
+      throw new UsageError(`${option}: copy and nocopy are for volumes, and '${source}' is a path`);
+    return bindMount({
+      ...both,
+      propagation: propagation ?? 'rprivate',
+      source: resolveSource(option, source!, host),
+      destination: checkDestination(option, place),
+      recursive: 'enabled',
+    });
+  }
+  if (propagation !== undefined)
+    throw new UsageError(`${option}: '${propagation}' is for paths of the host, and '${source}' is a volume`);
+  const volume = checkVolumeName(option, source!);
+  return { volume, destination: checkDestination(option, place), ...both, copy, mode: words ?? 'z' };
 }

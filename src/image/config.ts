@@ -1,11 +1,11 @@
 /**
- * What counts of an image's configuration. An image is untrusted: only these fields are read, each checked; labels,
- * volumes and whatever else stands there changes nothing (SEC-16). Pure. Source: OCI image-spec, config.md.
+ * What counts of an image's configuration. An image is untrusted: only these fields are read, each checked; labels
+ * and whatever else stands there change nothing (SEC-16). Pure. Source: OCI image-spec, config.md.
  */
 import { ContainerError } from '../core/kernel/error.ts';
 import { limits } from './limits.ts';
 
-/** The only image fields that are ever read: an image is untrusted, its labels and volumes change nothing (SEC-16). */
+/** The only image fields that are ever read: an image is untrusted, its labels change nothing (SEC-16). */
 export interface ImageConfig {
   Env?: string[];
   Cmd?: string[];
@@ -13,6 +13,8 @@ export interface ImageConfig {
   WorkingDir?: string;
   User?: string;
   ExposedPorts?: Record<string, unknown>;
+  /** Places in the container, which get an anonymous volume each. */
+  Volumes?: Record<string, unknown>;
   StopSignal?: string;
 }
 
@@ -68,7 +70,7 @@ function readDiffIds(value: unknown, where: string): string[] {
   return diffIds;
 }
 
-/** The `config` object: the seven fields that are read, each left out when the image has null or nothing. */
+/** The `config` object: the eight fields that are read, each left out when the image has null or nothing. */
 export function readImageConfig(value: unknown, where: string): ImageConfig {
   const fields = asObject(value, where, 'config');
   const config: ImageConfig = {};
@@ -77,7 +79,15 @@ export function readImageConfig(value: unknown, where: string): ImageConfig {
   for (const key of ['WorkingDir', 'User', 'StopSignal'] as const)
     if (fields[key] != null && fields[key] !== '') config[key] = asString(fields[key], where, `config.${key}`);
   if (fields.ExposedPorts != null) config.ExposedPorts = readPorts(fields.ExposedPorts, where);
+  if (fields.Volumes != null) config.Volumes = readVolumes(fields.Volumes, where);
   return config;
+}
+
+function readVolumes(value: unknown, where: string): Record<string, unknown> {
+  const places = asStrings(Object.keys(asObject(value, where, 'config.Volumes')), where, 'config.Volumes');
+  if (places.length > limits.volumes)
+    throw new ContainerError(`${where} has ${places.length} volumes, where at most ${limits.volumes} are allowed`);
+  return Object.fromEntries(places.map((place) => [place, {}]));
 }
 
 function readPorts(value: unknown, where: string): Record<string, unknown> {

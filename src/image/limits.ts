@@ -11,6 +11,8 @@ export interface Limits {
   documentBytes: number;
   /** Layers of one image. */
   layers: number;
+  /** Volumes that a container of it gets. */
+  volumes: number;
   /** Manifests in one index, and images in one archive. */
   manifests: number;
   /** Entries in one layer. */
@@ -33,6 +35,7 @@ export interface Limits {
 export const limits: Readonly<Limits> = {
   documentBytes: 4 * MiB,
   layers: 125,
+  volumes: 100,
   manifests: 1000,
   entries: 1_000_000,
   savedFiles: 50_000,

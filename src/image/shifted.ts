@@ -10,6 +10,7 @@ import type { IdMaps } from '../core/plan/plan.ts';
 import { hostId } from '../core/plan/user-namespace.ts';
 import { layersFolder } from './layout.ts';
 import { limits } from './limits.ts';
+import { mappedXattr } from './mapped-xattr.ts';
 import type { Entry, EntrySink } from './tar/entry.ts';
 import { Feed } from './tar/feed.ts';
 import { readArchive } from './tar/reader.ts';
@@ -51,31 +52,15 @@ async function copyLayer(root: string, work: Work, layer: string, maps: IdMaps):
 
 /** An id without a map stays what it is: it is nobody's inside either way. */
 function shifted(sink: EntrySink, { uid, gid }: IdMaps): EntrySink {
-  const rootUid = hostId(uid, 0)!;
   const shift = (entry: Entry): Entry => ({
     ...entry,
     uid: hostId(uid, entry.uid) ?? entry.uid,
     gid: hostId(gid, entry.gid) ?? entry.gid,
-    xattrs: new Map([...entry.xattrs].map(([name, value]) => [name, shiftedXattr(name, value, rootUid)])),
+    xattrs: new Map([...entry.xattrs].map(([name, value]) => [name, mappedXattr(name, value, { uid, gid })])),
   });
   return {
     begin: (entry) => sink.begin(shift(entry)),
     data: (chunk, position) => sink.data(chunk, position),
     end: (entry) => sink.end(shift(entry)),
   };
-}
-
-const VFS_CAP_REVISION_2 = 0x02000000;
-const VFS_CAP_REVISION_3 = 0x03000000;
-const VFS_CAP_FLAGS_EFFECTIVE = 1;
-
-/** File capabilities count in a user namespace if they say whose root may have them. Source: capabilities(7), linux/capability.h. */
-function shiftedXattr(name: string, value: Buffer, rootUid: number): Buffer {
-  const head = value.length === 20 ? value.readUInt32LE(0) : 0;
-  if (name !== 'security.capability' || (head & ~VFS_CAP_FLAGS_EFFECTIVE) !== VFS_CAP_REVISION_2) return value;
-  const wide = Buffer.alloc(24);
-  value.copy(wide);
-  wide.writeUInt32LE(VFS_CAP_REVISION_3 | (head & VFS_CAP_FLAGS_EFFECTIVE), 0);
-  wide.writeUInt32LE(rootUid, 20);
-  return wide;
 }

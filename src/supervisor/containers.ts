@@ -9,15 +9,9 @@ import { setFrozen } from '../core/host/freeze.ts';
 import * as k from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
-import {
-  bootId,
-  type ContainerRecord,
-  changeRecord,
-  listContainers,
-  readRecord,
-  removeContainer,
-} from '../engine/containers.ts';
+import { bootId, type ContainerRecord, changeRecord, listContainers, readRecord } from '../engine/containers.ts';
 import { containerEvent, tell } from '../engine/journal.ts';
+import { removeWithVolumes } from '../engine/remove-container.ts';
 import { type AfterEnd, endOf, settle, startStored } from '../engine/stored.ts';
 import { DEFAULT_STOP_TIMEOUT_S, type RestartPolicy, readStored, storedIfWhole } from '../engine/stored-file.ts';
 import { cgroupOf } from '../lifecycle/first-process.ts';
@@ -132,7 +126,7 @@ export class Containers {
     this.letGo(one);
     try {
       const folder = StateFolder.adopt(this.runRoot, id, true);
-      const removed = folder && state.remove ? removeContainer(root, id) : undefined;
+      const removed = folder && state.remove ? removeWithVolumes(root, id) : undefined;
       if (removed) tell(root, [containerEvent(removed, 'destroy')]);
       folder?.remove(); // last: while it is there, the next command knows
     } finally {

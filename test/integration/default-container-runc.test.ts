@@ -122,6 +122,7 @@ function makeBundle({ options, user }: Case): string {
     rootfs,
     terminal: false,
     files,
+    volumes: '',
     host: hostReaders,
   });
   const { process: container, linux } = spec;

@@ -151,7 +151,7 @@ describe('-v', needs({ root: true }), () => {
     ['/x:/y:z', /SELinux labels are not there yet/],
     ['/x:/y:nonsense', /'nonsense' is none of ro, rw/],
     ['~/x:/y', /begins with a '~'/],
-    [':/y', /is not source:destination/],
+    [':/y', /is not \[source:\]destination/],
   ])('-v %s is refused', async (text, message) => {
     await expectRefusal(['-v', text], message);
   });
@@ -190,7 +190,7 @@ describe('--mount and --tmpfs', needs({ root: true }), () => {
 
   test.each([
     [['--mount', 'type=bind,src=/x'], /target/],
-    [['--mount', 'type=nfs,dst=/x'], /type 'nfs' is neither bind nor tmpfs/],
+    [['--mount', 'type=nfs,dst=/x'], /type 'nfs' is none of volume, bind, tmpfs/],
     [['--mount', 'type=tmpfs,dst=/x,tmpfs-mode=9'], /tmpfs-mode '9' is not an octal mode/],
     [['--mount', 'type=tmpfs,dst=/x,sizee=1'], /'sizee' is no key of type=tmpfs/],
     [['--tmpfs', '/x:nonsense'], /nonsense/],

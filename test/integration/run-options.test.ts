@@ -448,9 +448,8 @@ describe('what is not there is refused by name', needs({ root: true }), () => {
     [['--memory-swap', '1g'], /--memory-swap '1g' .* needs --memory/],
     [['--cpuset-cpus', '99'], /--cpuset-cpus '99': the host's processors are .*, 99 is not there/],
     [['--device-read-bps', '/dev/null:1mb'], /\/dev\/null is no block device/],
-    [['-v', 'named:/x'], /named volumes are not there yet/],
-    [['-v', '/x'], /anonymous volumes are not there yet/],
-    [['--mount', 'type=volume,dst=/x'], /type=volume.*not there yet/],
+    [['--volumes-from', 'other'], /--volumes-from .*not there yet/],
+    [['--mount', 'type=volume,dst=/x,volume-driver=nfs'], /volume-driver is refused: there are no drivers/],
     [['--security-opt', 'apparmor=x'], /apparmor.*not there yet/],
   ])('%j', (options, message) => expectRefusal(options, message));
 });

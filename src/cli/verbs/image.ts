@@ -1,9 +1,9 @@
 /** tinyctr image: the verbs of images as docker groups them, and `image prune`. */
-import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { storedBytes } from '../../image/blob-list.ts';
 import { humanSize } from '../../image/present.ts';
 import { pruneImages, readUntil } from '../../image/prune.ts';
+import { confirmed } from '../confirm.ts';
 import type { Globals } from '../globals.ts';
 import { tellRemoved } from '../removed-images.ts';
 import { requireRoot } from '../require.ts';
@@ -56,7 +56,8 @@ function definePrune(image: Command, globals: () => Globals): void {
       requireRoot();
       const all = options.all === true;
       const until = options.filter === undefined ? undefined : readUntil(options.filter, Date.now());
-      if (!options.force && !(await confirmed(all))) return;
+      const what = all ? 'images without at least one container associated to them' : 'dangling images';
+      if (!options.force && !(await confirmed(what))) return;
       const { root } = globals();
       const before = storedBytes(root);
       const removed = pruneImages(root, { all, until });
@@ -68,16 +69,4 @@ function definePrune(image: Command, globals: () => Globals): void {
       if (lines.length > 0) process.stdout.write(`Deleted Images:\n${lines.join('')}\n`);
       process.stdout.write(`Total reclaimed space: ${humanSize(Math.max(0, before - storedBytes(root)))}\n`);
     });
-}
-
-/** As docker asks; the end of standard input is a no. */
-async function confirmed(all: boolean): Promise<boolean> {
-  const what = all ? 'images without at least one container associated to them' : 'dangling images';
-  process.stdout.write(`WARNING! This will remove all ${what}.\nAre you sure you want to continue? [y/N] `);
-  const lines = createInterface({ input: process.stdin });
-  for await (const line of lines) {
-    lines.close();
-    return /^y(es)?$/i.test(line.trim());
-  }
-  return false;
 }

@@ -8,6 +8,7 @@ import {
   diskUsage,
   type ImageUsage,
   type Total,
+  type VolumeUsage,
 } from '../../engine/disk-usage.ts';
 import type { Places } from '../../engine/ps-filter.ts';
 import { psDetails, psRow } from '../../engine/ps-row.ts';
@@ -22,7 +23,7 @@ export function define(program: Command, globals: () => Globals): void {
     .description('About the store.')
     .command('df')
     .description('Show what images, their blobs and containers take, and what could be free.')
-    .option('-v, --verbose', 'each image and each container')
+    .option('-v, --verbose', 'each image, each container and each volume')
     .addOption(formatOption('tinyctr system df', 'lines'))
     .action(async (options: { verbose?: boolean; format: string }) => {
       requireRoot();
@@ -43,6 +44,7 @@ function summaryRows({ totals }: DiskUsage): Row[] {
     totalRow('Images', totals.images),
     totalRow('Blobs', totals.blobs),
     totalRow('Containers', totals.containers),
+    totalRow('Local Volumes', totals.volumes),
   ];
 }
 
@@ -90,7 +92,13 @@ function containerRow({ container, size }: ContainerUsage, places: Places): Row 
   return { ...row, ...psDetails(facts!, places, true), Size: humanSize(size) };
 }
 
-function details({ images, blobs, containers }: DiskUsage, places: Places): string {
+const volumeRow = ({ name, links, size }: VolumeUsage): Row => ({
+  Name: name,
+  Links: String(links),
+  Size: humanSize(size),
+});
+
+function details({ images, blobs, containers, volumes }: DiskUsage, places: Places): string {
   const imageColumns = {
     REPOSITORY: 'Repository',
     TAG: 'Tag',
@@ -105,6 +113,7 @@ function details({ images, blobs, containers }: DiskUsage, places: Places): stri
     'CONTAINER ID': 'ID',
     IMAGE: 'Image',
     COMMAND: 'Command',
+    'LOCAL VOLUMES': 'LocalVolumes',
     SIZE: 'Size',
     CREATED: 'RunningFor',
     STATUS: 'Status',
@@ -120,10 +129,11 @@ function details({ images, blobs, containers }: DiskUsage, places: Places): stri
     `Images space usage:\n\n${table(imageColumns, images.flatMap(imageRow))}`,
     `Blobs space usage:\n\n${table({ BLOB: 'Digest', SIZE: 'Size', IMAGES: 'Images' }, blobRows)}`,
     `Containers space usage:\n\n${table(containerColumns, containers.map(row))}`,
+    `Local Volumes space usage:\n\n${table({ 'VOLUME NAME': 'Name', LINKS: 'Links', SIZE: 'Size' }, volumes.map(volumeRow))}`,
   ].join('\n');
 }
 
-function detailsJson({ images, blobs, containers }: DiskUsage, places: Places): string {
+function detailsJson({ images, blobs, containers, volumes }: DiskUsage, places: Places): string {
   const document = {
     Images: images.flatMap(imageRow),
     Blobs: blobs.map(({ digest, size, images }) => ({
@@ -132,6 +142,7 @@ function detailsJson({ images, blobs, containers }: DiskUsage, places: Places): 
       Size: humanSize(size),
     })),
     Containers: containers.map((one) => containerRow(one, places)),
+    Volumes: volumes.map(volumeRow),
   };
   return `${JSON.stringify(document)}\n`;
 }

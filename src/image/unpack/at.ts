@@ -32,6 +32,9 @@ function call(
 
 const how = Buffer.alloc(24); // struct open_how { __u64 flags, mode, resolve }
 
+/** ".." is to be tried again where something of the machine was mounted or renamed just then: openat2(2), EAGAIN. */
+const PATIENCE = 10_000;
+
 /** openat2(2), long openat2(int dirfd, const char *path, struct open_how *how, size_t size). The caller owns the descriptor. */
 export function openat2(
   dirfd: number,
@@ -43,7 +46,12 @@ export function openat2(
   how.writeBigUInt64LE(BigInt(flags | K.O_CLOEXEC), 0);
   how.writeBigUInt64LE(0n, 8);
   how.writeBigUInt64LE(BigInt(resolve), 16);
-  return call('openat2', [dirfd, cString(path), how, how.length], path, 1, tolerated);
+  const args = [dirfd, cString(path), how, how.length];
+  for (let left = PATIENCE; left > 0; left--) {
+    const result = call('openat2', args, path, 1, [...tolerated, 'EAGAIN']);
+    if (result !== -E.EAGAIN) return result;
+  }
+  return call('openat2', args, path, 1, tolerated);
 }
 
 /** openat(2) of one name, never through a symbolic link. */
@@ -78,8 +86,14 @@ export function unlinkat(dirfd: number, name: string, flags: number, ...tolerate
 }
 
 /** renameat2(2) with RENAME_NOREPLACE. */
-export function renameat(oldDirfd: number, oldName: string, dirfd: number, name: string): void {
-  call('renameat2', [oldDirfd, cString(oldName), dirfd, cString(name), 1], oldName, 1, []);
+export function renameat(
+  oldDirfd: number,
+  oldName: string,
+  dirfd: number,
+  name: string,
+  ...tolerated: ErrnoName[]
+): number {
+  return call('renameat2', [oldDirfd, cString(oldName), dirfd, cString(name), 1], oldName, 1, tolerated);
 }
 
 /** fchownat(2) of the name itself, not of what a link points to. */

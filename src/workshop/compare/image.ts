@@ -23,15 +23,17 @@ export function imageSource(root: string, image: Image, command: readonly string
   const id = `1-${basename(scratch)}`; // its cgroup’s name
   mkdirSync(folder);
   const files = { hosts: `${folder}/hosts`, hostname: `${folder}/hostname`, resolvConf: `${folder}/resolv.conf` };
+  const { Volumes: _, ...config } = image.config; // they would be new and empty in both
   const { spec, user, hostname } = containerSpec({
     ...{
       options: noOptions,
       command,
-      image: image.config,
+      image: config,
       id,
       rootfs: 'rootfs',
       terminal: false,
       files,
+      volumes: '',
       host: hostReaders,
     },
   });

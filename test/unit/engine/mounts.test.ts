@@ -9,6 +9,7 @@ import { fakeHost, problemOf, problemsOf, specOf } from './support.ts';
 const host = fakeHost();
 const volume = (text: string) => parseVolume(text, host);
 const mount = (text: string) => parseMount(text, host);
+const anonymous = 'f'.repeat(64);
 const mountsOf = (options: Partial<RunOptions> = {}): Mount[] => specOf(options).spec.mounts!;
 const placesOf = (options: Partial<RunOptions> = {}) => mountsOf(options).map(({ destination }) => destination);
 const at = (options: Partial<RunOptions>, place: string) =>
@@ -93,6 +94,54 @@ describe("the user's mounts", () => {
   });
 });
 
+describe('volumes', () => {
+  const where = { type: 'bind', destination: '/b' };
+  const image = { Volumes: { '/b': {}, '/c/../d': {}, '/d': {} } };
+
+  it('are mounts of folders of the store, read-only with all below', () => {
+    const source = '/volumes/data/_data';
+    expect(at({ volume: ['data:/b'] }, '/b')).toEqual({ ...where, source, options: ['rbind', 'rprivate'] });
+    expect(at({ volume: ['data:/b:ro'] }, '/b')?.options).toEqual(['rbind', 'rro', 'rprivate']);
+    expect(at({ mount: ['src=data,dst=/b,volume-subpath=x/y'] }, '/b')?.source).toBe(`${source}/x/y`);
+    expect(specOf({ volume: ['data:/b', '/x:/y'] }).volumes).toEqual([
+      { volume: 'data', destination: '/b', readonly: false, copy: true, mode: 'z' },
+    ]);
+    expect(specOf({ volume: ['/x:/y'] }).volumes).toBeUndefined();
+  });
+
+  it('of the image are anonymous ones, each place once', () => {
+    const made = specOf({}, { image }).volumes!;
+    expect(made.map(({ destination }) => destination)).toEqual(['/b', '/d']);
+    expect(made[0]).toEqual({
+      volume: anonymous,
+      anonymous: true,
+      destination: '/b',
+      readonly: false,
+      copy: true,
+      mode: '',
+    });
+  });
+
+  it.each<[Partial<RunOptions>]>([
+    [{ volume: ['/x:/b'] }],
+    [{ volume: ['data:/b/.'] }],
+    [{ tmpfs: ['/b'] }],
+    [{ mount: ['type=tmpfs,dst=/b'] }],
+  ])('of the image give way to %j', (options) => {
+    const volumes = specOf(options, { image }).volumes ?? [];
+    expect(volumes.filter(({ anonymous }) => anonymous).map(({ destination }) => destination)).toEqual(['/d']);
+  });
+
+  it.each([['data'], ['/'], ['/..'], ['']])('of the image in %j are refused', (place) => {
+    const problem = problemOf(() => specOf({}, { image: { Volumes: { [place]: {} } } }));
+    expect(problem).toMatch(/^the image's VOLUME: /);
+  });
+
+  it('have a place each', () => {
+    expect(problemsOf(() => mountsOf({ volume: ['one:/a', 'two:/a/', '/a'] }))).toHaveLength(2);
+  });
+});
+
 describe('--volume', () => {
   it.each([
     ['/a:/b', '/a', '/b', ['rbind', 'rprivate']],
@@ -108,11 +157,31 @@ describe('--volume', () => {
   });
 
   it.each([
-    ['data:/b', 'named volumes are not there yet'],
-    ['.hidden:/b', 'named volumes are not there yet'],
+    ['data:/b', { volume: 'data', readonly: false, copy: true, mode: 'z' }],
+    ['data:/b/', { volume: 'data', readonly: false, copy: true, mode: 'z' }],
+    ['data:/b:ro', { volume: 'data', readonly: true, copy: true, mode: 'ro' }],
+    ['data:/b:nocopy', { volume: 'data', readonly: false, copy: false, mode: 'nocopy' }],
+    ['Da_t-a.1:/b:rw,copy', { volume: 'Da_t-a.1', readonly: false, copy: true, mode: 'rw,copy' }],
+    ['data:/b:idmap', { volume: 'data', readonly: false, copy: true, idmap: true, mode: 'idmap' }],
+    ['/b', { volume: anonymous, anonymous: true, readonly: false, copy: true, mode: '' }],
+  ])('reads the volume %s', (text, expected) => {
+    expect(volume(text)).toEqual({ destination: '/b', ...expected });
+  });
+
+  it.each([
+    ['.hidden:/b', "'.hidden' is no name of a volume"],
+    ['d:/b', "'d' is no name of a volume: 2 to 255"],
+    [`${'x'.repeat(256)}:/b`, 'is no name of a volume'],
+    ['-x:/b', 'is no name of a volume'],
+    ['name', "'name' is not an absolute path"],
+    ['..:/b:nocopy', 'copy and nocopy are for volumes'],
+    ['../data:/b:copy', 'copy and nocopy are for volumes'],
+    ['name:/b:rslave', "'rslave' is for paths of the host"],
+    ['name:/b:copy,nocopy', 'copy and nocopy exclude'],
+    ['name:b', 'not an absolute path'],
+    ['name:/', 'root'],
     ['~/a:/b', 'no shell has replaced'],
     ['a/b:/c', './a/b'],
-    ['/b', 'anonymous volumes are not there yet'],
     ['/a:b', "'b' is not an absolute path"],
     ['/a:ro', "'ro' is not an absolute path"],
     ['/a:/', 'root'],
@@ -121,15 +190,15 @@ describe('--volume', () => {
     [':/b', 'no part empty'],
     ['/a:', 'no part empty'],
     ['/a:/b:', 'no part empty'],
-    ['/a:/b:ro:rw', 'not source:destination'],
+    ['/a:/b:ro:rw', 'not [source:]destination'],
     ['/a:/b:z', 'SELinux labels are not there yet'],
     ['/a:/b:ro,Z', 'SELinux labels are not there yet'],
-    ['/a:/b:nocopy', 'named volumes'],
+    ['/a:/b:nocopy', 'for volumes'],
     ['/a:/b:cached', 'means nothing on Linux'],
     ['/a:/b:ro,rw', 'ro and rw exclude'],
     ['/a:/b:ro,ro', 'exclude'],
     ['/a:/b:shared,slave', 'shared and slave exclude'],
-    ['/a:/b:readonly', "'readonly' is none of ro, rw, idmap, private"],
+    ['/a:/b:readonly', "'readonly' is none of ro, rw, copy, nocopy, idmap, private"],
     ['/a:/b:ro,', "'' is none of"],
     ['/a:/b:constructor', 'is none of'],
   ])('refuses %s', (text, reason) => {
@@ -152,6 +221,21 @@ describe('--mount', () => {
     expect(mount(text)).toEqual({ type: 'bind', source: '/a', destination: '/b', options });
   });
 
+  it.each([
+    ['type=volume,src=data,dst=/b', { volume: 'data', readonly: false, copy: true }],
+    ['source=data,target=/b,ro', { volume: 'data', readonly: true, copy: true }],
+    ['src=data,dst=/b,volume-nocopy', { volume: 'data', readonly: false, copy: false }],
+    ['src=data,dst=/b,volume-nocopy=false', { volume: 'data', readonly: false, copy: true }],
+    ['dst=/b', { volume: anonymous, anonymous: true, readonly: false, copy: true }],
+    ['src=data,dst=/b,volume-subpath=./a//b/', { volume: 'data', readonly: false, copy: true, subpath: 'a/b' }],
+    [
+      'src=data,dst=/b,volume-label=k=v,volume-label=only',
+      { volume: 'data', readonly: false, copy: true, labels: { k: 'v', only: '' } },
+    ],
+  ])('reads the volume %s', (text, expected) => {
+    expect(mount(text)).toEqual({ destination: '/b', ...expected, mode: 'z' });
+  });
+
   it('reads tmpfs with size and mode', () => {
     expect(mount('type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1770,ro')).toEqual({
       destination: '/t',
@@ -162,15 +246,27 @@ describe('--mount', () => {
   });
 
   it('reads quoted fields', () => {
-    expect(mount('type=bind,"src=/a,b ""c""",dst=/d').source).toBe('/a,b "c"');
+    expect(mount('type=bind,"src=/a,b ""c""",dst=/d')).toMatchObject({ source: '/a,b "c"' });
     expect(problemOf(() => mount('type=bind,"src=/a,dst=/d'))).toContain('double quote');
     expect(problemOf(() => mount('type=bind,src=/a"b",dst=/d'))).toContain('double quote');
   });
 
   it.each([
-    ['type=volume,src=a,dst=/b', 'not there yet'],
-    ['src=/a,dst=/b', 'type=volume, which is also the default'],
-    ['type=image,dst=/b', "type 'image' is neither bind nor tmpfs"],
+    ['type=volume,src=a,dst=/b', "'a' is no name of a volume"],
+    ['src=/a,dst=/b', "'/a' is a path, and type=volume wants a name: give type=bind"],
+    ['type=volume,src=vol', 'has no target: a mount of type volume needs it'],
+    ['src=vol', 'a mount of type volume needs it'],
+    ['type=volume,src=vol,dst=/b,volume-driver=nfs', 'volume-driver is refused: there are no drivers'],
+    ['type=volume,src=vol,dst=/b,volume-opt=o=rw', 'volume-opt is refused: options are for drivers'],
+    ['type=volume,src=vol,dst=/b,bind-propagation=shared', "'bind-propagation' is no key of type=volume"],
+    ['type=volume,src=vol,dst=/b,volume-nocopy=maybe', "volume-nocopy 'maybe' is none of"],
+    ['type=volume,src=vol,dst=/b,volume-label==x', 'has no key'],
+    ['type=volume,src=vol,dst=/b,volume-subpath=../x', "volume-subpath '../x' is not a relative path"],
+    ['type=volume,src=vol,dst=/b,volume-subpath=/x', "volume-subpath '/x' is not a relative path"],
+    ['type=volume,src=vol,dst=/b,volume-subpath=.', "volume-subpath '.' is not a relative path"],
+    ['type=tmpfs,dst=/b,volume-driver=x', "'volume-driver' is no key of type=tmpfs"],
+    ['type=image,dst=/b', "type 'image' is none of volume, bind, tmpfs"],
+    ['type=toString,dst=/b', "type 'toString' is none of"],
     ['type=bind,dst=/b', 'has no source'],
     ['type=bind,src=/a', 'has no target'],
     ['type=tmpfs', 'has no target'],
@@ -185,7 +281,7 @@ describe('--mount', () => {
     ['type=bind,src=/a,dst=/b,', "the field '' is not key=value"],
     ['type=bind,src=,dst=/b', "the field 'src=' is not key=value"],
     ['type=bind,src=/a,dst=b', 'not an absolute path'],
-    ['type=bind,src=a,dst=/b', 'named volumes'],
+    ['type=bind,src=a,dst=/b', "'a' is no path: write ./a"],
     ['type=bind,src=/a,dst=/b,bind-propagation=public', 'is none of rprivate'],
     ['type=bind,src=/a,dst=/b,bind-recursive=readonly', 'only for a readonly mount'],
     ['type=bind,src=/a,dst=/b,bind-recursive=readonly,ro,bind-propagation=rslave', 'bind-propagation=rprivate'],

@@ -56,7 +56,6 @@ describe('containerSpec', () => {
     const hostile = {
       Cmd: ['sh'],
       Labels: { 'io.tinyctr.privileged': 'true' },
-      Volumes: { '/': {}, '/proc': {} },
       Healthcheck: { Test: ['CMD', 'x'] },
       Hostname: 'evil',
       NetworkDisabled: false,

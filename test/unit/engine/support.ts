@@ -45,6 +45,7 @@ export function fakeHost({ files = {}, devices = {}, env = {}, cpus = 4 }: FakeH
     exists: (path) => path in all || path in devices,
     resolve: (path) => posix.resolve('/work/here', path),
     realPath: (path) => path,
+    volumeName: () => 'f'.repeat(64),
     devices(path) {
       const found = devices[path] ?? (path === '/dev' ? [] : undefined);
       if (!found) throw missing(path);
@@ -57,7 +58,8 @@ const id = '0123456789abcdef'.repeat(4);
 const files = { hosts: '/run/c/hosts', hostname: '/run/c/hostname', resolvConf: '/run/c/resolv.conf' };
 
 function specInput(options: Partial<RunOptions> = {}, changes: Partial<ContainerSpecInput> = {}) {
-  const defaults = { command: ['sh'], image: {}, id, rootfs: '/rootfs', terminal: false, files, host: fakeHost() };
+  const where = { rootfs: '/rootfs', files, volumes: '/volumes' };
+  const defaults = { command: ['sh'], image: {}, id, ...where, terminal: false, host: fakeHost() };
   return { ...defaults, options: runOptions(options), ...changes } satisfies ContainerSpecInput;
 }
 

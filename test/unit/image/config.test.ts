@@ -11,7 +11,7 @@ const document = (more: object) =>
   );
 
 describe('an image configuration is untrusted', () => {
-  test('only seven fields are read; labels, volumes, hooks and hosts change nothing (SEC-16)', () => {
+  test('only eight fields are read; labels, hooks and hosts change nothing (SEC-16)', () => {
     const hostile = {
       Env: ['A=1'],
       Cmd: ['sh'],
@@ -31,8 +31,9 @@ describe('an image configuration is untrusted', () => {
     };
     const { config } = readImageDocument(document({ config: hostile, annotations: { x: 'y' } }), 'it');
     expect(Object.keys(config).sort()).toEqual(
-      ['Cmd', 'Entrypoint', 'Env', 'ExposedPorts', 'StopSignal', 'User', 'WorkingDir'].sort(),
+      ['Cmd', 'Entrypoint', 'Env', 'ExposedPorts', 'StopSignal', 'User', 'Volumes', 'WorkingDir'].sort(),
     );
+    expect(config.Volumes).toEqual({ '/etc': {}, '../../..': {} }); // places in the container: run checks them
   });
 
   test('null and empty fields are left out, as docker writes them', () => {
@@ -54,6 +55,9 @@ describe('an image configuration is untrusted', () => {
     [{ created: 'yesterday' }, 'created'],
     [{ rootfs: {} }, 'rootfs.diff_ids'],
     [{ rootfs: { diff_ids: ['sha256:../../x'] } }, 'sha256 digests'],
+    [{ config: { Volumes: ['/a'] } }, 'config.Volumes is ["/a"]'],
+    [{ config: { Volumes: { '/a\0': {} } } }, 'a string without NUL'],
+    [{ config: { Volumes: Object.fromEntries(Array.from({ length: 101 }, (_, i) => [`/${i}`, {}])) } }, 'at most 100'],
     [{ rootfs: { diff_ids: Array(limits.layers + 1).fill(diffId) } }, 'at most 125'],
   ])('%j is refused', (more, message) => {
     expect(() => readImageDocument(document(more), 'it')).toThrow(message);
