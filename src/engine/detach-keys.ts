@@ -1,6 +1,8 @@
 /** The keys that leave a container running, as docker's --detach-keys. Pure. */
 import { UsageError } from './usage-error.ts';
 
+export const DETACH_KEYS = 'ctrl-p,ctrl-q';
+
 /** `ctrl-p,ctrl-q`: each a character, or ctrl- and one of a-z @ [ \ ] ^ _. @throws UsageError */
 export function parseKeys(text: string): number[] {
   return text.split(',').map((key) => {

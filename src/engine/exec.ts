@@ -14,6 +14,7 @@ import { readRunState } from '../lifecycle/state.ts';
 import { terminalWishes } from './asked.ts';
 import { workingDirectory } from './command.ts';
 import type { ContainerRecord } from './containers.ts';
+import { DETACH_KEYS, DetachKeys } from './detach-keys.ts';
 import { environment } from './environment.ts';
 import { exitCode, openStdio, superviseForeground } from './foreground.ts';
 import { hostReaders } from './host.ts';
@@ -22,7 +23,7 @@ import { containerEvent, tell } from './journal.ts';
 import { filterOf, permittedCapabilities as ownCapabilities } from './plan.ts';
 import { readStored, type StoredContainer } from './stored-file.ts';
 import { isTerminal, windowSize } from './terminal.ts';
-import { Problems } from './usage-error.ts';
+import { Problems, UsageError } from './usage-error.ts';
 
 export interface ExecOptions {
   interactive?: boolean;
@@ -33,9 +34,13 @@ export interface ExecOptions {
   workdir?: string;
   user?: string;
   privileged?: boolean;
+  detachKeys?: string;
 }
 
-/** `observer` watches how it comes about. Returns the exit status of the process, 0 at once if it is detached. Throws ContainerError, UsageError. */
+/**
+ * `observer` watches how it comes about. Returns the exit status of the process, 0 at once if it is detached, undefined when the keys were
+ * typed that leave it. Throws ContainerError, UsageError.
+ */
 export async function execIn(
   root: string,
   runRoot: string,
@@ -43,8 +48,9 @@ export async function execIn(
   command: readonly string[],
   given: ExecOptions,
   observer?: Observer,
-): Promise<number> {
+): Promise<number | undefined> {
   const options = given.detach ? given : { ...given, ...terminalWishes(given) };
+  const keys = keysOf(options);
   const state = readRunState(runRoot, record.id);
   const first = state && openFirstProcess(state);
   if (!first)
@@ -68,8 +74,9 @@ export async function execIn(
         ['exec_create', 'exec_start'].map((action) => containerEvent(record, `${action}: ${words}`, { execID })),
       );
     if (options.detach) return await leave(plan, target, started, observer); // nobody will see its end
-    const status = await attend(plan, target, options, started, observer);
-    tell(root, [containerEvent(record, 'exec_die', { execID, exitCode: String(status) })]);
+    const status = await attend(plan, target, options, keys, started, observer);
+    if (status === undefined) tell(root, [containerEvent(record, 'exec_detach', { execID })]);
+    else tell(root, [containerEvent(record, 'exec_die', { execID, exitCode: String(status) })]);
     return status;
   } finally {
     closeSync(first.pidfd);
@@ -124,18 +131,28 @@ function targetOf({ pid, pidfd }: FirstProcess, cgroup: string, { idMaps }: Cont
 const explainer = (plan: ExecPlan) => async (error: unknown, hostPid: number) =>
   (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
 
+/** Undefined where nothing is typed at a terminal. @throws UsageError */
+function keysOf({ tty, interactive, detach, detachKeys }: ExecOptions): DetachKeys | undefined {
+  if (tty && interactive && !detach) return new DetachKeys(detachKeys ?? DETACH_KEYS);
+  if (detachKeys !== undefined) throw new UsageError('--detach-keys are typed at a terminal: with -i and -t');
+  return undefined;
+}
+
+/** With `keys` it goes on when this process ends, and ends by the SIGHUP of its terminal if nobody holds that. */
 async function attend(
   plan: ExecPlan,
   target: ExecTarget,
   { interactive = false }: ExecOptions,
+  keys: DetachKeys | undefined,
   started: () => void,
   observer: Observer | undefined,
-): Promise<number> {
+): Promise<number | undefined> {
   const stdio = openStdio(!plan.terminal && interactive);
   const supervise = superviseForeground(false);
   let process: Awaited<ReturnType<typeof exec>>;
   try {
-    process = await exec(plan, target, { stdio: stdio.fds, observer, explain: explainer(plan) });
+    const outlives = keys !== undefined;
+    process = await exec(plan, target, { stdio: stdio.fds, outlives, observer, explain: explainer(plan) });
   } catch (error) {
     stdio.discard();
     throw error;
@@ -143,8 +160,18 @@ async function attend(
   const { pidfd, terminal } = process;
   const relaying = await stdio.handOver();
   started();
-  const detach = terminal && (await import('./relay.ts')).attachTerminal(terminal, interactive);
-  const status = await supervise(pidfd, relaying || detach !== undefined);
+  const relay = terminal === undefined ? undefined : await import('./relay.ts');
+  let isLeft = false;
+  const left = () => {
+    isLeft = true;
+    globalThis.process.kill(globalThis.process.pid, 'SIGCHLD'); // wakes who waits
+  };
+  const detach = relay?.attachTerminal(terminal!, interactive, { leaving: keys && { keys, left } });
+  const status = await supervise(pidfd, relaying || detach !== undefined, () => isLeft);
+  if (status === undefined) {
+    await relay!.leaveTerminal(terminal!);
+    return undefined;
+  }
   await detach?.();
   await stdio.drained(1000); // a process that it left behind may keep its output open
   return exitCode(status);

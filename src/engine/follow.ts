@@ -20,6 +20,7 @@ export async function follow(
     isOver = true;
     wake();
   });
+  over.catch(() => undefined); // it is thrown below, if nothing else is before
   try {
     for (let last = false; !last; ) {
       last = isOver; // before it is read: what comes after the end is none of it

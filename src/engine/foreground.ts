@@ -4,8 +4,8 @@ import { type ExitStatus, sendSignal } from '../core/host/child.ts';
 import * as k from '../core/kernel/constants.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import type { Relay } from './relay.ts';
-import { isTerminal } from './terminal.ts';
-import { catchSignals, pipe, setBlocking, waitForExit } from './wait.ts';
+import { isTerminal, standInForHungUp } from './terminal.ts';
+import { catchSignals, pipe, setBlocking, waitUntilLeft } from './wait.ts';
 
 export interface Stdio {
   /** What the container gets as 0, 1 and 2. */
@@ -90,6 +90,8 @@ export const forwarded = [k.SIGHUP, k.SIGINT, k.SIGQUIT, k.SIGUSR1, k.SIGUSR2, k
 /** Waits for the end of the process, whose pidfd it owns. `relaying`: bytes are carried to or from it meanwhile. */
 export interface Supervise {
   (pidfd: HostFd, relaying: boolean): Promise<ExitStatus>;
+  /** Undefined when it was left: `isLeft` is asked after each signal. */
+  (pidfd: HostFd, relaying: boolean, isLeft: () => boolean): Promise<ExitStatus | undefined>;
   /** Where signals come as bytes; to be read before that only. */
   caught: HostFd;
 }
@@ -100,19 +102,20 @@ export interface Supervise {
  */
 export function superviseForeground(isFirst = true): Supervise {
   const caught = catchSignals(forwarded);
-  const supervise = async (pidfd: HostFd, relaying: boolean) => {
+  const supervise = async (pidfd: HostFd, relaying: boolean, isLeft = () => false) => {
     let insisted = 0;
     const forward = (signal: number) => {
+      if (signal === k.SIGHUP) process.once('exit', standInForHungUp);
       if (isFirst && (signal === k.SIGINT || signal === k.SIGTERM) && ++insisted === 3) {
         writeSync(2, 'tinyctr: the third signal: the container ignores it as process 1 may, so it is killed\n');
         sendSignal(pidfd, k.SIGKILL);
       } else sendSignal(pidfd, signal);
     };
-    const status = await waitForExit(pidfd, caught, forward, relaying);
+    const status = await waitUntilLeft(pidfd, caught, forward, relaying, isLeft);
     closeSync(pidfd);
     return status;
   };
-  return Object.assign(supervise, { caught });
+  return Object.assign(supervise as Omit<Supervise, 'caught'>, { caught }) as Supervise;
 }
 
 /** As the shell and docker have it: the status, or 128 plus the signal's number. */

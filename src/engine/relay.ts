@@ -6,7 +6,10 @@ import { readSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { ReadStream } from 'node:tty';
+import { syscall } from '../core/host/syscall.ts';
+import * as k from '../core/kernel/constants.ts';
 import type { HostFd } from '../core/stage/stage.ts';
+import type { DetachKeys } from './detach-keys.ts';
 import { makeRaw, setWindowSize, windowSize } from './terminal.ts';
 import { type FirstProcess, ThirdCtrlC } from './third-ctrl-c.ts';
 import { setBlocking } from './wait.ts';
@@ -55,11 +58,33 @@ export function relayInput(writeEnd: HostFd): () => void {
   return stop;
 }
 
+/** Keys that leave the process to itself, and what is called then. */
+export interface Leaving {
+  keys: DetachKeys;
+  left: () => void;
+}
+
+/**
+ * Somebody goes on reading a terminal whose reader leaves, and so keeps it from hanging up: cat(1), which ends with the last process
+ * at the other end. Borrows `master`.
+ */
+export async function leaveTerminal(master: HostFd): Promise<void> {
+  const { spawn } = await import('node:child_process');
+  syscall('close_range', [3, 0xffffffff, k.CLOSE_RANGE_CLOEXEC]); // nothing that this process has got from its caller is cat's
+  const cat = spawn('cat', { stdio: [master, 'ignore', 'ignore'], cwd: '/', detached: true, env: process.env });
+  await new Promise((resolve, reject) => cat.once('spawn', resolve).once('error', reject));
+  cat.unref();
+}
+
 /**
  * Between the caller's terminal (raw meanwhile) and the container's. Owns `master`. Returns a function that waits for the last
- * byte. `first`: the container's first process, which a Ctrl-C may not reach.
+ * byte. `first`: the container's first process, which a Ctrl-C may not reach. `leaving`: what is typed goes through it.
  */
-export function attachTerminal(master: HostFd, interactive: boolean, first?: FirstProcess): () => Promise<void> {
+export function attachTerminal(
+  master: HostFd,
+  interactive: boolean,
+  { first, leaving }: { first?: FirstProcess; leaving?: Leaving | undefined } = {},
+): () => Promise<void> {
   const terminal = new ReadStream(master);
   const type = (keys: Buffer) => (bun ? writeSync(master, keys) : terminal.write(keys));
   const ended = new Promise<void>((resolve) => {
@@ -78,7 +103,13 @@ export function attachTerminal(master: HostFd, interactive: boolean, first?: Fir
     if (rows > 0 && columns > 0) setWindowSize(master, rows, columns);
   };
   process.on('SIGWINCH', resize);
-  const restore = interactive ? takeKeyboard(type, first && new ThirdCtrlC(master, first)) : () => {};
+  const heed = (keys: Buffer) => {
+    const { bytes, isDetached } = leaving?.keys.take(keys) ?? { bytes: keys, isDetached: false };
+    if (bytes.length > 0) type(bytes);
+    if (isDetached) leaving!.left();
+  };
+  const hangUp = () => terminal.destroy(); // as its caller's did
+  const restore = interactive ? takeKeyboard(heed, hangUp, first && new ThirdCtrlC(master, first)) : () => {};
   return async () => {
     await Promise.race([ended, silence(() => lastMs, ended)]);
     process.removeListener('SIGWINCH', resize);
@@ -88,14 +119,19 @@ export function attachTerminal(master: HostFd, interactive: boolean, first?: Fir
 }
 
 /** Every key goes to the container, none to the caller's terminal itself. Returns what gives both back. */
-function takeKeyboard(type: (keys: Buffer) => void, thirdCtrlC: ThirdCtrlC | undefined): () => void {
+function takeKeyboard(
+  type: (keys: Buffer) => void,
+  hangUp: () => void,
+  thirdCtrlC: ThirdCtrlC | undefined,
+): () => void {
   const restore = makeRaw(0 as HostFd);
   process.once('exit', restore);
   process.stdin.on('data', (chunk: Buffer) => {
     type(chunk);
     thirdCtrlC?.typed(chunk);
   });
-  process.stdin.once('error', () => process.stdin.pause()); // EIO: the caller's terminal has hung up
+  process.stdin.once('end', hangUp); // no key means the end of the input any more
+  process.stdin.once('error', hangUp); // EIO
   return () => {
     process.removeListener('exit', restore);
     restore();

@@ -172,7 +172,7 @@ async function runForeground(
   const detach =
     container.terminal === undefined
       ? undefined
-      : (await import('./relay.ts')).attachTerminal(container.terminal, interactive, container);
+      : (await import('./relay.ts')).attachTerminal(container.terminal, interactive, { first: container });
   const status = exitCode(await supervise(container.pidfd, relaying || detach !== undefined));
   killCgroup(container.cgroup); // in a pid namespace that is not its own, others may have outlived it
   await detach?.();

@@ -1,7 +1,9 @@
 /** The caller's terminal: is there one, its size, its raw mode. Host side. */
 
+import { closeSync, openSync } from 'node:fs';
 import { rawSyscall, syscall } from '../core/host/syscall.ts';
 import * as k from '../core/kernel/constants.ts';
+import { E } from '../core/kernel/errno.ts';
 import { winsize } from '../core/kernel/structs.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 
@@ -44,8 +46,21 @@ export function makeRaw(fd: HostFd): () => void {
   syscall('ioctl', [fd, k.TCGETS, settings]);
   syscall('ioctl', [fd, k.TCSETS, rawTermios(settings)]);
   return () => {
-    rawSyscall('ioctl', fd, k.TCSETS, settings); // EIO if it has hung up
+    if (rawSyscall('ioctl', fd, k.TCSETS, settings) < 0) standInForHungUp();
   };
+}
+
+/**
+ * /dev/null in place of each of 0, 1 and 2 that is a terminal which has hung up: at its end Node gives a terminal its settings back,
+ * and aborts when that fails with EIO (src/node.cc, ResetStdio).
+ */
+export function standInForHungUp(): void {
+  for (const fd of [0, 1, 2]) {
+    if (rawSyscall('ioctl', fd, k.TCGETS, Buffer.alloc(64)) !== -E.EIO) continue;
+    const nothing = openSync('/dev/null', 'r+');
+    rawSyscall('dup3', nothing, fd, 0);
+    closeSync(nothing);
+  }
 }
 
 /** ioctl(TIOCSWINSZ); TIOCSWINSZ(2const). The foreground process at the other end gets SIGWINCH. */

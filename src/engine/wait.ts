@@ -44,10 +44,21 @@ export async function waitForExit(
   forward: (signal: number) => void,
   relaying: boolean,
 ): Promise<ExitStatus> {
+  return (await waitUntilLeft(pidfd, caught, forward, relaying, () => false))!;
+}
+
+/** The same, or undefined when nobody wants to know any more, as `isLeft` tells after a signal (SIGCHLD will do). */
+export async function waitUntilLeft(
+  pidfd: HostFd,
+  caught: HostFd,
+  forward: (signal: number) => void,
+  relaying: boolean,
+  isLeft: () => boolean,
+): Promise<ExitStatus | undefined> {
   const bytes = Buffer.alloc(64);
   for (;;) {
     const status = reap(pidfd);
-    if (status) return status;
+    if (status || isLeft()) return status;
     const count = relaying ? await readLater(caught, bytes) : readSync(caught, bytes);
     for (const signal of bytes.subarray(0, count)) if (signal !== k.SIGCHLD) forward(signal);
   }

@@ -47,7 +47,7 @@ export async function runContainer(
   const detach =
     container.terminal === undefined
       ? undefined
-      : (await import('../engine/relay.ts')).attachTerminal(container.terminal, isTerminal(0), container);
+      : (await import('../engine/relay.ts')).attachTerminal(container.terminal, isTerminal(0), { first: container });
   const status = await supervise(container.pidfd, relaying || detach !== undefined);
   await cleanUp(globals, { id, pid: container.hostPid, startTime }, request.keep ?? false);
   await detach?.();

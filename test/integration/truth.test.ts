@@ -12,7 +12,10 @@ let said = '';
 beforeAll(async () => {
   process.env.TINYCTR_SUPERVISOR_IDLE_MS = '3000';
   engine = await new Engine().prepare();
-  foreign = spawn('sh', ['-c', 'trap "echo signalled" TERM INT HUP USR1; trap "echo asked" USR2; echo ready; while :; do sleep 0.1; done']);
+  foreign = spawn('sh', [
+    '-c',
+    'trap "echo signalled" TERM INT HUP USR1; trap "echo asked" USR2; echo ready; while :; do sleep 0.1; done',
+  ]);
   foreign.stdout!.on('data', (text) => {
     said += text;
   });

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { cleanup } from '../../engine/cleanup.ts';
 import { findContainer } from '../../engine/containers.ts';
+import { DETACH_KEYS } from '../../engine/detach-keys.ts';
 import { type ExecOptions, execIn } from '../../engine/exec.ts';
 import { traceAlone } from '../../workshop/trace-option.ts';
 import type { Globals } from '../globals.ts';
@@ -28,6 +29,7 @@ export function define(program: Command, globals: () => Globals): void {
     .option('-w, --workdir <path>', 'working directory in the container')
     .option('-u, --user <user[:group]>', 'names or ids, as the container knows them')
     .option('--privileged', 'all capabilities, no seccomp filter')
+    .option('--detach-keys <keys>', `what leaves it running, ${DETACH_KEYS} by default; with -i and -t`)
     .option('--trace [file]', 'tell every system call: --trace=FILE into a file, --trace on standard error')
     .action(async (reference: string, words: string[], given: Partial<ExecOptions> & { trace?: string }) => {
       const { root, runRoot, debug } = globals();
@@ -37,6 +39,11 @@ export function define(program: Command, globals: () => Globals): void {
       const record = findContainer(root, reference);
       let observer = debug ? await debugObserver(globals()) : undefined;
       if (trace !== undefined) observer = await (await import('../../workshop/trace.ts')).startTrace(trace);
-      process.exitCode = await execIn(root, runRoot, record, words, options, observer);
+      const status = await execIn(root, runRoot, record, words, options, observer);
+      if (status === undefined) {
+        process.stderr.write('\r\nread escape sequence: the command goes on\r\n');
+        process.exit(0); // somebody else has the terminal from now on
+      }
+      process.exitCode = status;
     });
 }

@@ -104,7 +104,6 @@ const repeated = [
 const notYet = [
   '-p, --publish <ports>',
   '-P, --publish-all',
-  '--detach-keys <keys>',
   '--annotation <key=value>',
   '--volumes-from <container>',
   '--label-file <file>',
@@ -163,6 +162,11 @@ function defineAll(command: Command): void {
 
 function addRefused(command: Command): void {
   for (const text of notYet) refuse(command, text, 'is not there yet');
+  refuse(
+    command,
+    '--detach-keys <keys>',
+    'can’t be had here, a container in the foreground ends with its command: tinyctr run -d -it, then tinyctr attach',
+  );
   for (const text of never) refuse(command, text, 'is left out on purpose');
   for (const [text, reason] of refusedLimits) refuse(command, text, reason);
   for (const flag of flags) command.addOption(new Option(`--no-${flag}`).hideHelp());
