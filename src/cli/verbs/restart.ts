@@ -4,7 +4,7 @@ import { containerEvent, tell } from '../../engine/journal.ts';
 import { ask } from '../../supervisor/client.ts';
 import { forEach } from '../each.ts';
 import type { Globals } from '../globals.ts';
-import { stopContainer, stopWish } from './stop.ts';
+import { olderName, type StopOptions, stopContainer, stopWish } from './stop.ts';
 
 export function define(program: Command, globals: () => Globals): void {
   program
@@ -12,8 +12,9 @@ export function define(program: Command, globals: () => Globals): void {
     .description('Stop containers and start them again.')
     .argument('<container...>', 'names, ids or beginnings of ids')
     .option('-t, --timeout <seconds>', 'how long to wait before it is killed')
+    .addOption(olderName())
     .option('-s, --signal <signal>', 'the signal that asks')
-    .action(async (references: string[], given: { timeout?: string; signal?: string }) => {
+    .action(async (references: string[], given: StopOptions) => {
       const { root, runRoot } = globals();
       const wish = stopWish(given);
       await forEach(globals(), references, async (record) => {

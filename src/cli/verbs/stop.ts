@@ -1,5 +1,5 @@
 /** tinyctr stop CONTAINER…: asks it to end, and kills it when it does not. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { parseSignal } from '../../engine/identity.ts';
 import { parseWhole } from '../../engine/sizes.ts';
 import { DEFAULT_STOP_TIMEOUT_S, storedIfWhole } from '../../engine/stored-file.ts';
@@ -13,8 +13,9 @@ export function define(program: Command, globals: () => Globals): void {
     .description('Ask containers to end: their stop signal (SIGTERM), then SIGKILL.')
     .argument('<container...>', 'names, ids or beginnings of ids')
     .option('-t, --timeout <seconds>', 'how long to wait before it is killed')
+    .addOption(olderName())
     .option('-s, --signal <signal>', 'the signal that asks')
-    .action(async (references: string[], given: { timeout?: string; signal?: string }) => {
+    .action(async (references: string[], given: StopOptions) => {
       const wish = stopWish(given);
       await forEach(globals(), references, async ({ id }) => {
         await stopContainer(globals(), id, wish);
@@ -23,8 +24,17 @@ export function define(program: Command, globals: () => Globals): void {
     });
 }
 
+export interface StopOptions {
+  timeout?: string;
+  time?: string;
+  signal?: string;
+}
+
+/** What docker called --timeout until version 28. */
+export const olderName = (): Option => new Option('--time <seconds>').hideHelp();
+
 /** @throws UsageError */
-export function stopWish({ timeout, signal }: { timeout?: string; signal?: string }): StopWish {
+export function stopWish({ time, timeout = time, signal }: StopOptions): StopWish {
   return {
     ...(timeout === undefined ? {} : { timeoutS: parseWhole('--timeout', timeout, 0, 1_000_000) }),
     ...(signal === undefined ? {} : { signal: parseSignal('--signal', signal) }),
