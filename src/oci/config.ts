@@ -1,5 +1,5 @@
 /** A bundle's config.json: read, checked in full before the first system call, and completed with what the host decides. Host side. */
-import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ContainerError } from '../core/kernel/error.ts';
 import { capabilityNames } from '../core/plan/capabilities.ts';
@@ -21,8 +21,8 @@ export interface Bundle {
 
 type Warn = (message: string) => void;
 
-/** @throws UsageError with every fault of the file, ContainerError if it or the root filesystem can't be read */
-export function loadBundle(folder: string, permitted: bigint, report: Reporter): Bundle {
+/** @throws UsageError with every fault of the file, ContainerError if it or, unless it is not `needed`, the root filesystem can't be read */
+export function loadBundle(folder: string, permitted: bigint, report: Reporter, needed = true): Bundle {
   const path = resolve(folder);
   const spec = parseConfig(report, `${path}/config.json`);
   if (spec.linux?.rootfsPropagation === ('' as never)) delete spec.linux.rootfsPropagation;
@@ -38,7 +38,7 @@ export function loadBundle(folder: string, permitted: bigint, report: Reporter):
     );
   const given = userNamespace ? -1n : permitted; // in a user namespace a process has all of them
   if (spec.process?.capabilities) spec.process.capabilities = grantable(spec.process.capabilities, given, report.warn);
-  return { path, spec, rootfs: findRoot(resolve(path, spec.root!.path)) };
+  return { path, spec, rootfs: findRoot(resolve(path, spec.root!.path), needed) };
 }
 
 function parseConfig(report: Reporter, file: string): Spec {
@@ -73,12 +73,22 @@ export function parseJson(text: string, file: string): unknown {
   }
 }
 
-function findRoot(path: string): string {
+function findRoot(path: string, needed: boolean): string {
   const fault = (reason: string) => new ContainerError(`the root ${path}: ${reason}`, { specPointer: '/root/path' });
-  const status = statSync(path, { throwIfNoEntry: false });
+  const status = statusOf(path, needed);
+  if (!status && !needed) return path;
   if (!status) throw fault('no such file or directory');
   if (!status.isDirectory()) throw fault('not a directory');
   return realpathSync(path);
+}
+
+function statusOf(path: string, needed: boolean): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if (needed) throw error; // EACCES
+    return undefined;
+  }
 }
 
 /**

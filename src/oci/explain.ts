@@ -21,8 +21,21 @@ const permitted = () => (process.geteuid!() === 0 ? permittedCapabilities() : ev
 /** Nothing is written: no compiled filter either. @throws ContainerError, UsageError for what create would refuse as well */
 export function explainBundle(folder: string, report: Reporter, options: ExplainOptions = {}): ExplainedStep[] {
   const { bundle, plan } = planned(folder, report);
-  const { mounts } = asInImage(plan.mounts, bundle.rootfs, false);
+  const mounts = inImage(plan.mounts, bundle.rootfs);
   return explainPlan({ ...plan, mounts }, { ...options, interlude: interludeOf(bundle.spec, options.created) });
+}
+
+/** Where the image can't be looked at, as over a folder that is not there. */
+function inImage(mounts: Plan['mounts'], rootfs: string): Plan['mounts'] {
+  try {
+    return asInImage(mounts, rootfs, false).mounts;
+  } catch (error) {
+    if (!['EACCES', 'ENOENT', 'ENOTDIR'].includes((error as { code?: string }).code ?? '')) throw error;
+    const isCopied = ([key]: readonly [string, unknown]) => key === 'tmpcopyup';
+    return mounts.map((mount) =>
+      mount.kind === 'filesystem' ? { ...mount, parameters: mount.parameters.filter((one) => !isCopied(one)) } : mount,
+    );
+  }
 }
 
 /** As construct.ts has it: the hooks of `create` run at start, but for those before pivot_root. */
@@ -39,7 +52,12 @@ function interludeOf({ hooks, linux }: Spec, created = false): ExplainOptions['i
 }
 
 /** One more process of a container of this bundle: its own process with these words as arguments. */
-export function explainExecIn(folder: string, args: readonly string[], report: Reporter): ExplainedStep[] {
+export function explainExecIn(
+  folder: string,
+  args: readonly string[],
+  report: Reporter,
+  note?: ExplainOptions['note'],
+): ExplainedStep[] {
   const { bundle, plan } = planned(folder, report);
   const { process, linux } = bundle.spec;
   const { terminal, consoleSize, ...own } = process!;
@@ -56,11 +74,11 @@ export function explainExecIn(folder: string, args: readonly string[], report: R
     },
     { permittedCapabilities: plan.namespaces.user ? everyCapability : permitted() },
   );
-  return explainExec(exec, plan, namespacesOf(plan));
+  return explainExec(exec, plan, namespacesOf(plan), note);
 }
 
 function planned(folder: string, report: Reporter): { bundle: Bundle; plan: Plan } {
-  const bundle = loadBundle(folder, permitted(), report);
+  const bundle = loadBundle(folder, permitted(), report, false);
   return { bundle, plan: planBundle(bundle, 'explained', undefined, permitted()) };
 }
 

@@ -11,9 +11,17 @@ const headings: Record<Phase, string> = {
   exec: 'The container’s program takes the place',
 };
 
-/** `title` is what was asked for. Ends with a newline. */
-export function formatExplanation(format: Format, title: string, steps: readonly ExplainedStep[]): string {
-  if (format === 'json') return `${JSON.stringify({ title, steps: steps.map(jsonStep) }, null, 2)}\n`;
+/** `title` is what was asked for; `notes` what could not be looked at. Ends with a newline. */
+export function formatExplanation(
+  format: Format,
+  title: string,
+  steps: readonly ExplainedStep[],
+  notes: readonly string[] = [],
+): string {
+  if (format === 'json') {
+    const told = { title, steps: steps.map(jsonStep), ...(notes.length > 0 ? { notes } : {}) };
+    return `${JSON.stringify(told, null, 2)}\n`;
+  }
   const write = format === 'text' ? textStep : markdownStep;
   const heading = format === 'text' ? textHeading : markdownHeading;
   let phase: Phase | undefined;
@@ -24,7 +32,8 @@ export function formatExplanation(format: Format, title: string, steps: readonly
   });
   const calls = steps.reduce((sum, step) => sum + step.calls.length, 0);
   const begin = format === 'text' ? title : `# ${title}`;
-  return `${begin}\n\n${parts.join('\n')}\n${steps.length} steps, ${calls} calls. Nothing of it was done.\n`;
+  const said = notes.map((note) => `Note: ${note}.\n`).join('');
+  return `${begin}\n\n${parts.join('\n')}\n${said}${steps.length} steps, ${calls} calls. Nothing of it was done.\n`;
 }
 
 function jsonStep({ phase, id, why, without, see, calls }: ExplainedStep): object {

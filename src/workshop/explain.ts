@@ -9,9 +9,10 @@ import { ContainerError } from '../core/kernel/error.ts';
 import type { ExecPlan, Plan } from '../core/plan/plan.ts';
 import type { Arg } from '../core/stage/protocol.ts';
 import type { HostFd, Step } from '../core/stage/stage.ts';
-import { directory, file, folderTree, overlayTree, type Tree, type WorldFile } from './files.ts';
+import { directory, file, folderTree, type Hidden, type Tree, type WorldFile } from './files.ts';
 import { hostSteps } from './host-steps.ts';
 import { type OtherCall, type RecordedEvent, type RecordedStep, recordStage } from './recording-stage.ts';
+import { Unseen } from './unseen.ts';
 
 export type Phase = 'host' | 'init' | 'last frame' | 'exec';
 
@@ -48,6 +49,8 @@ export interface ExplainOptions {
   preserved?: number;
   /** What others do while the stage waits, in words: hooks, and an agent that is connected to. Undefined: it does not wait. */
   interlude?: Record<'mounted' | 'ready', readonly string[]> | undefined;
+  /** Is told what could not be looked at, and is assumed therefore. */
+  note?: ((text: string) => void) | undefined;
 }
 
 /** Any number will do: nobody uses it. */
@@ -67,9 +70,10 @@ const listens = ({ process: { seccomp } }: Plan): boolean =>
 export function explainPlan(plan: Plan, options: ExplainOptions = {}): ExplainedStep[] {
   const { files = [], noStdin = false, created = false, preserved = 0, interlude } = options;
   const cgroup = `${cgroupFolder()}${plan.cgroup.path}`;
+  const unseen = new Unseen(plan);
   const { stage, steps } = recordStage({
-    image: imageOf(plan),
-    host: hostTree(files, cgroup),
+    image: unseen.image(),
+    host: unseen.host(hostTree(files, cgroup, unseen.onHost)),
     filesystems,
     target: plan.root.target,
     limits: ownLimits,
@@ -97,6 +101,7 @@ export function explainPlan(plan: Plan, options: ExplainOptions = {}): Explained
           steps.push({ step: stage.currentStep, calls: interlude.mounted.map(byOthers) });
       }),
   );
+  if (options.note) unseen.tell(options.note);
   const host = hostSteps(plan, cgroupFolder()).map(
     ({ step, calls }): ExplainedStep => ({ phase: 'host', ...told(step), calls: calls.map((text) => ({ text })) }),
   );
@@ -104,9 +109,15 @@ export function explainPlan(plan: Plan, options: ExplainOptions = {}): Explained
 }
 
 /** One more process of a container: `namespaces` are CLONE_NEW* of those that are not the host's. */
-export function explainExec(exec: ExecPlan, container: Plan, namespaces: number): ExplainedStep[] {
+export function explainExec(
+  exec: ExecPlan,
+  container: Plan,
+  namespaces: number,
+  note?: ExplainOptions['note'],
+): ExplainedStep[] {
+  const unseen = new Unseen({ ...container, process: exec.process });
   const { stage, steps, world } = recordStage({
-    image: imageOf(container),
+    image: unseen.image(),
     host: hostTree([], ''),
     filesystems,
     target: container.root.target,
@@ -120,6 +131,7 @@ export function explainExec(exec: ExecPlan, container: Plan, namespaces: number)
   const pipes = pipesOf({ ...container, ...exec }, true);
   const input = { target: SOME_FD, namespaces, pipes, preserved: [], outlives: false };
   execProcess(stage, exec, input, () => undefined);
+  if (note) unseen.tell(note);
   return explained(steps);
 }
 
@@ -171,14 +183,9 @@ function pipesOf({ terminal, namespaces: { user } }: Plan, relayed: boolean): nu
   return [0, 1, 2].filter((fd) => isRelayed(fd) || fstatSync(fd).isFIFO());
 }
 
-function imageOf({ root: { source } }: Plan): Tree {
-  if (source.kind === 'directory') return folderTree(source.path);
-  return overlayTree(source.lower.map((layer) => `${source.layersFolder}/${layer}`));
-}
-
 /** `cgroup` and `files` are made before init's first call. */
-function hostTree(files: readonly string[], cgroup: string): Tree {
-  const host = folderTree('');
+function hostTree(files: readonly string[], cgroup: string, hidden?: Hidden): Tree {
+  const host = folderTree('', hidden);
   const isAbove = (path: string) => path === cgroup || [cgroup, ...files].some((name) => name.startsWith(`${path}/`));
   return (path) => host(path) ?? (files.includes(path) ? file() : isAbove(path) ? directory : undefined);
 }

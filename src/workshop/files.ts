@@ -20,30 +20,45 @@ export const directory: WorldFile = { mode: k.S_IFDIR | 0o755 };
 export const file = (content = '', mode = 0o644): WorldFile => ({ mode: k.S_IFREG | mode, content });
 export const typeOf = ({ mode }: WorldFile): number => mode & k.S_IFMT;
 
-function statusOf(path: string): Stats | undefined {
+/** Is told of paths that this user may not look at. */
+export type Hidden = (path: string) => void;
+const forAll: Hidden = () => undefined;
+
+function statusOf(path: string, hidden = forAll): Stats | undefined {
   try {
     return lstatSync(path, { throwIfNoEntry: false });
-  } catch {
-    return undefined; // ENOTDIR, EACCES
+  } catch (error) {
+    if ((error as { code?: string }).code === 'EACCES') hidden(path); // else ENOTDIR
+    return undefined;
   }
 }
 
-function realFile(path: string, { mode, size, rdev }: Stats): WorldFile {
+function contentOf(path: string, hidden: Hidden): string | Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'EACCES') throw error;
+    hidden(path);
+    return '';
+  }
+}
+
+function realFile(path: string, { mode, size, rdev }: Stats, hidden = forAll): WorldFile {
   const link = (mode & k.S_IFMT) === k.S_IFLNK ? { link: readlinkSync(path) } : {};
   return {
     ...{ mode, size, rdev, ...link },
     get content() {
-      return (mode & k.S_IFMT) === k.S_IFREG ? readFileSync(path) : '';
+      return (mode & k.S_IFMT) === k.S_IFREG ? contentOf(path, hidden) : '';
     },
   };
 }
 
 /** A folder of this machine: what is asked for is a path below it whose links somebody else has followed. */
-export function folderTree(folder: string): Tree {
+export function folderTree(folder: string, hidden?: Hidden): Tree {
   return (path) => {
     const whole = `${folder}${path === '/' ? '' : path}` || '/';
-    const status = statusOf(whole);
-    return status && realFile(whole, status);
+    const status = statusOf(whole, hidden);
+    return status && realFile(whole, status, hidden);
   };
 }
 

@@ -58,6 +58,50 @@ describe('explain and a run', needs({ root: true }), () => {
     expect(stdout).toContain('CVE-2024-21626');
   });
 
+  test('what somebody without privileges may not look at is assumed, and named in a note', () => {
+    const bundle = oci.bundle('true');
+    spawnSync('chmod', ['755', engine.folder, oci.folder, bundle]);
+    const rootfs = `${bundle}/rootfs`;
+    const explain = (...words: string[]) => {
+      const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups', oci.command[0]!];
+      const { status, stdout, stderr } = spawnSync('setpriv', [...nobody, 'explain', '--bundle', bundle, ...words], {
+        encoding: 'utf8',
+      });
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      return stdout;
+    };
+    const pivots = expect.stringMatching(/pivot_root\("\.", "\."\) = 0[\s\S]*execve\("\/bin\/sh", /);
+    const whole = explain();
+    expect(whole).not.toContain('Note:');
+
+    spawnSync('chmod', ['700', rootfs]);
+    const closed = explain();
+    expect(closed).toEqual(pivots);
+    expect(closed).toContain(`Note: this user may not look at ${rootfs}/`);
+    expect(closed).toContain('; that the command is /bin/sh is a guess.\n');
+    expect(explain('exec', 'ls')).toMatch(/execve\("\/bin\/ls", [\s\S]*; that the command is \/bin\/ls is a guess\.\n/);
+    const { notes, steps } = JSON.parse(explain('--format', 'json')) as Explained & { notes: string[] };
+    expect(notes).toEqual([expect.stringContaining('may not look at')]);
+    expect(steps.length).toBeGreaterThan(25);
+    spawnSync('chmod', ['755', rootfs]);
+
+    spawnSync('cp', ['-a', '--remove-destination', `${rootfs}/etc/passwd`, `${rootfs}/etc/passwd.own`]);
+    spawnSync('mv', [`${rootfs}/etc/passwd.own`, `${rootfs}/etc/passwd`]); // the others are links to the image's files
+    spawnSync('chmod', ['600', `${rootfs}/etc/passwd`]);
+    expect(explain()).toContain(`Note: this user may not look at ${rootfs}/etc/passwd: taken as not there.\n`);
+
+    spawnSync('mv', [rootfs, `${rootfs}.elsewhere`]);
+    const gone = explain();
+    expect(gone).toEqual(pivots);
+    expect(gone).toContain(`Note: the root filesystem ${rootfs} is not there, or can’t be looked at`);
+    const words = [...oci.command.slice(1), 'run', '--bundle', bundle, 'gone'];
+    const real = spawnSync(oci.command[0]!, words, { encoding: 'utf8' });
+    expect({ status: real.status, stderr: real.stderr }).toEqual({
+      status: 1,
+      stderr: expect.stringContaining(`the root ${rootfs}: no such file or directory`),
+    });
+  });
+
   test('what init would refuse, explain refuses in the same words', async () => {
     const options = ['busybox', 'not-there'];
     const run = await engine.run('run', '--rm', ...options);

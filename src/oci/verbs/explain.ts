@@ -30,11 +30,13 @@ export function define(program: Command, globals: () => Globals): void {
       if (!['run', 'create', 'exec'].includes(verb))
         throw new UsageError(`explain knows run, create and exec, not ${JSON.stringify(verb)}`);
       const created = verb === 'create';
+      const notes: string[] = [];
+      const note = (text: string) => notes.push(text);
       const steps =
         verb === 'exec'
-          ? explainExecIn(bundle, words, report)
-          : explainBundle(bundle, report, { created, preserved: preserveFds });
+          ? explainExecIn(bundle, words, report, note)
+          : explainBundle(bundle, report, { created, preserved: preserveFds, note });
       const title = [`tinyctr-oci ${verb} --bundle ${bundle}`, ...words].join(' ');
-      process.stdout.write(formatExplanation(format, title, steps));
+      process.stdout.write(formatExplanation(format, title, steps, notes));
     });
 }
