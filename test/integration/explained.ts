@@ -296,17 +296,19 @@ const asked: Change = (spec, folder) => {
 
 const hooked: Change = (spec) => {
   const hook = [{ path: '/bin/true' }];
-  spec.hooks = { createRuntime: [...hook, ...hook], createContainer: hook, startContainer: hook, poststart: hook };
+  spec.hooks = { createRuntime: [...hook, ...hook], createContainer: hook, startContainer: hook };
 };
 
-const withTerminal: Change = (spec) => {
+/** Hooks as well: only behind the terminal's calls there is something left to be sent before them. */
+const withTerminal: Change = (spec, folder) => {
+  hooked(spec, folder);
   Object.assign(spec.process!, { terminal: true, consoleSize: { height: 24, width: 80 } });
 };
 
 const remounted: Change = (spec, folder) => {
   spec.mounts!.push(
     { destination: '/mnt/a', source: folder, options: ['rbind'] },
-    { destination: '/mnt/a', options: ['remount', 'ro', 'nosuid', 'rslave'] },
+    { destination: '/dev/shm', options: ['remount', 'ro', 'nosuid', 'rslave'] }, // not the mount that was made last
   );
 };
 
@@ -340,7 +342,7 @@ export const cases: Readonly<Record<string, Make>> = {
   'a bundle whose filter asks an agent': bundled(asked, agent),
   'create, with descriptors preserved': created(),
   'create, with hooks': created(hooked),
-  'create, with a terminal of a size': created(
+  'create, with hooks and a terminal of a size': created(
     withTerminal,
     (bundle) => ['--console-socket', `${bundle}/console`],
     terminal,
