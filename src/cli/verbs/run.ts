@@ -237,13 +237,16 @@ export function define(program: Command, globals: () => Globals): void {
 }
 
 /**
- * At once: Node would spend half a millisecond on taking itself apart. Not where that is wanted: by who listens for the end, and for a
- * pipe of the caller's that Node has made non-blocking, which it takes back.
+ * At once: Node would spend half a millisecond on taking itself apart. Not where that is wanted: by who listens for the end, by a profile, and for
+ * a pipe of the caller's that Node has made non-blocking, which it takes back.
  */
 export function leave(): void {
   if (!hasRun) return; // an error, or -d: the shim may not be there
+  const { NODE_OPTIONS, NODE_V8_COVERAGE } = process.env;
+  const watched = NODE_OPTIONS ?? NODE_V8_COVERAGE ?? process.execArgv.find((flag) => /prof|inspect/.test(flag));
   const changed = [0, 1, 2].some((fd) => rawSyscall('fcntl', fd, k.F_GETFL) & k.O_NONBLOCK);
-  if (!changed && process.listenerCount('exit') === 0) rawSyscall('exit_group', Number(process.exitCode ?? 0));
+  if (watched || changed || process.listenerCount('exit') > 0) return;
+  rawSyscall('exit_group', Number(process.exitCode ?? 0));
 }
 
 /** Cleans up lightly, and fetches the image where it is not there; undefined if that was interrupted. */
