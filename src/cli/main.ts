@@ -27,6 +27,7 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   attach: { summary: 'show what a container writes, and give it input', load: () => import('./verbs/attach.ts') },
   pause: { summary: 'stop all processes of containers where they are', load: () => import('./verbs/pause.ts') },
   unpause: { summary: 'let them go on', load: () => import('./verbs/unpause.ts') },
+  update: { summary: 'change limits and restart policies', load: () => import('./verbs/update.ts') },
   events: { summary: 'tell what happens, and has happened', load: () => import('./verbs/events.ts') },
   rename: { summary: 'give a container another name', load: () => import('./verbs/rename.ts') },
   top: { summary: 'show the processes of a container', load: () => import('./verbs/top.ts') },

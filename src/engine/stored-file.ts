@@ -1,7 +1,9 @@
 /** containers/<id>/config.json: what a container is made of, so that it can be started, entered and shown later. Host side. */
+import { ContainerError } from '../core/kernel/error.ts';
 import type { CgroupFile } from '../core/plan/plan.ts';
 import { DamagedFile, readJson, writeJson } from '../lifecycle/json-file.ts';
 import { damagedContainer } from './containers.ts';
+import { withFolderLock } from './folder-lock.ts';
 import type { RunOptions } from './options.ts';
 import { parseWhole } from './sizes.ts';
 import type { ContainerSpec } from './spec.ts';
@@ -95,6 +97,15 @@ const shape = {
 
 export function writeStored(root: string, id: string, stored: StoredContainer): void {
   writeJson(fileOf(root, id), stored);
+}
+
+/** With the container's lock: two changes at once are both kept. @throws ContainerError where it is gone */
+export function changeStored(root: string, id: string, change: (stored: StoredContainer) => StoredContainer): void {
+  const done = withFolderLock(`${root}/containers/${id}`, () => {
+    writeStored(root, id, change(readStored(root, id)));
+    return true;
+  });
+  if (!done) throw new ContainerError(`no such container: ${id.slice(0, 12)}`, { exitCode: 1 });
 }
 
 /** @throws ContainerError for a damaged one */

@@ -90,6 +90,10 @@ export async function startStored(
     states.remove();
     throw noSuch(id);
   }
+  if (JSON.stringify(readStored(root, id).limits) !== JSON.stringify(stored.limits)) {
+    states.remove(); // limited anew meanwhile: whoever did that has seen nobody who runs it
+    return await startStored(root, runRoot, id, again, born);
+  }
   const given = standardStreams(stored);
   try {
     writeEtcFiles(states.path, stored.etc, stored.wanted, record.idMaps);

@@ -16,10 +16,10 @@ export function readCgroupFile(folder: string, file: string): string | undefined
 }
 
 /**
- * Changes limits of a cgroup that lives; `root` is where the hierarchy is mounted. If one is refused, those before it get back what they had.
+ * Changes limits of a cgroup that lives; `root` is where the hierarchy is mounted. If one is refused, or `keep` throws, which comes last, those before it get back what they had.
  * @throws ContainerError
  */
-export function updateCgroup(root: string, plan: CgroupPlan): void {
+export function updateCgroup(root: string, plan: CgroupPlan, keep = () => {}): void {
   const folder = root + plan.path;
   if (!existsSync(folder)) throw new ContainerError(`the cgroup ${plan.path} is not there`);
   checkControllers(root, plan);
@@ -28,7 +28,7 @@ export function updateCgroup(root: string, plan: CgroupPlan): void {
     const use = above && Number(readCgroupFile(folder, above));
     if (use && Number(value) <= use)
       throw new ContainerError(`the ${option} of ${value} is not above the present use of ${use} bytes`, {
-        hint: 'without checkBeforeUpdate the kernel would reclaim, and kill if that is not enough',
+        hint: 'the kernel would reclaim, and kill if that is not enough',
       });
   }
   const written: { file: string; value: string; before: string | undefined }[] = [];
@@ -38,6 +38,7 @@ export function updateCgroup(root: string, plan: CgroupPlan): void {
       written.push({ file, value, before: readCgroupFile(folder, file) });
       writeLimit(folder, limit);
     }
+    keep();
   } catch (error) {
     for (const { file, value, before } of written.reverse())
       if (before !== undefined) restore(folder, file, value, before);
