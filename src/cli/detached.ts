@@ -8,8 +8,14 @@ import { removeWithVolumes } from '../engine/remove-container.ts';
 import { createStored } from '../engine/stored.ts';
 import { ask } from '../supervisor/client.ts';
 
-/** Neither looks at who calls: a container that nobody attends has a terminal only if that was said. */
 export async function createDetached(request: StoreRequest): Promise<string> {
+  const { id, release } = await create(request);
+  release();
+  return id;
+}
+
+/** Does not look at who calls: a container that nobody attends has a terminal only if that was said. */
+async function create(request: StoreRequest): Promise<{ id: string; release: () => void }> {
   const { tty = false, interactive = false } = request.options;
   const options = { ...request.options, tty, interactive };
   return await createStored({ ...request, options }, lifeOptions(options));
@@ -18,7 +24,7 @@ export async function createDetached(request: StoreRequest): Promise<string> {
 /** Returns the id of a container that runs. */
 export async function runDetached(request: StoreRequest): Promise<string> {
   const { root, runRoot, options } = request;
-  const id = await createDetached(request);
+  const { id, release } = await create(request);
   try {
     await ask(runRoot, { op: 'start', root, id });
   } catch (error) {
@@ -26,6 +32,8 @@ export async function runDetached(request: StoreRequest): Promise<string> {
     const removed = options.rm ? removeWithVolumes(root, id, mayGo) : undefined;
     if (removed) tell(root, [containerEvent(removed, 'destroy')]);
     throw error;
+  } finally {
+    release();
   }
   return id;
 }

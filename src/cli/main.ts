@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { endOnClosedPipe, isClosedPipe, PIPE_CLOSED } from './closed-pipe.ts';
+import { containerVerbs } from './container-verbs.ts';
 import { printError } from './errors.ts';
 import type { Globals } from './globals.ts';
 
@@ -50,9 +51,10 @@ const verbs: Record<string, { summary: string; load: () => Promise<VerbModule> }
   rmi: { summary: 'remove images', load: () => import('./verbs/rmi.ts') },
   tag: { summary: 'give an image one more name', load: () => import('./verbs/tag.ts') },
   history: { summary: 'show how an image came about', load: () => import('./verbs/history.ts') },
+  container: { summary: 'the verbs of containers, and prune', load: () => import('./verbs/container.ts') },
   image: { summary: 'the verbs of images, and prune', load: () => import('./verbs/image.ts') },
   volume: { summary: 'folders that outlive containers', load: () => import('./verbs/volume.ts') },
-  system: { summary: 'what takes room on the disk: df', load: () => import('./verbs/system.ts') },
+  system: { summary: 'what takes room on the disk: df; and prune', load: () => import('./verbs/system.ts') },
   inspect: { summary: 'tell all about containers and images', load: () => import('./verbs/inspect.ts') },
   limit: { summary: 'run a command under limits, without a container', load: () => import('./verbs/limit.ts') },
   cgroup: { summary: 'draw cgroups with limit, use and pressure', load: () => import('./verbs/cgroup.ts') },
@@ -101,20 +103,29 @@ function makeProgram(): Command {
   return program;
 }
 
-/** The first word that is neither a global option nor its value. */
-function verbOf(args: readonly string[]): string | undefined {
+/** Of the first word that is neither a global option nor its value; -1 where there is none. */
+function placeOfVerb(args: readonly string[]): number {
   for (let i = 0; i < args.length; i++) {
     const word = args[i]!;
-    if (!word.startsWith('-')) return word;
+    if (!word.startsWith('-')) return i;
     if (['--root', '--run-root', '--log-format'].includes(word)) i++;
   }
-  return undefined;
+  return -1;
 }
 
-async function main(args: string[]): Promise<void> {
+/** `container stop …` as `stop …`. */
+function ungrouped(args: string[]): string[] {
+  const at = placeOfVerb(args);
+  const word = args[at + 1] ?? '';
+  if (args[at] !== 'container' || !Object.hasOwn(containerVerbs, word)) return args;
+  return [...args.slice(0, at), containerVerbs[word]!, ...args.slice(at + 2)];
+}
+
+async function main(given: string[]): Promise<void> {
+  const args = ungrouped(given);
   const program = makeProgram();
   const globals = () => program.opts<Globals>();
-  const verb = verbs[verbOf(args) ?? ''];
+  const verb = verbs[args[placeOfVerb(args)] ?? ''];
   const module = await verb?.load();
   module?.define(program, globals);
   if (!module)

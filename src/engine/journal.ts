@@ -60,6 +60,11 @@ export function volumeEvent(action: string, name: string, more: Readonly<Record<
   return { type: 'volume', action, id: name, attributes: { driver: 'local', ...more }, atMs: Date.now() };
 }
 
+/** Of what was unused of one type; `bytes`: what that gave back. */
+export function pruneEvent(type: Event['type'], bytes: number): Event {
+  return { type, action: 'prune', id: '', attributes: { reclaimed: String(bytes) }, atMs: Date.now() };
+}
+
 export const journalFolder = (root: string): string => `${root}/events`;
 export const journalFile = (root: string): string => `${journalFolder(root)}/journal`;
 /** The one that was put aside. */

@@ -9,6 +9,7 @@ import { type AskedRun, IdsTaken, type StoreRequest } from './asked.ts';
 import { entrypointOf } from './command.ts';
 import { bootId, type ContainerRecord, createContainer } from './containers.ts';
 import { hostnameFile, hostsFile, resolvConf } from './etc-files.ts';
+import { tryFolderLock } from './folder-lock.ts';
 import type { RunOptions } from './options.ts';
 import { removeWithVolumes } from './remove-container.ts';
 import type { ContainerSpec } from './spec.ts';
@@ -67,12 +68,14 @@ const recordedVolume = ({ volume: name, anonymous }: VolumeMount) => ({ name, ..
 
 /**
  * Makes the container's folder and what it has volumes of: from here on rmi and volume rm refuse, a container uses the image and
- * them. New volumes get what the image has in their places. Returns the record with a name. @throws IdsTaken, ContainerError; then nothing of it is left
+ * them. New volumes get what the image has in their places. Returns the record with a name. `held` gets a descriptor,
+ * its own from then on: until it is closed, no prune takes the container for one that nobody needs. @throws IdsTaken, ContainerError; then nothing of it is left
  */
 export async function register(
   request: StoreRequest,
   { wanted }: AskedRun,
   record: ContainerRecord,
+  held?: (hold: number) => void,
 ): Promise<ContainerRecord> {
   const { root } = request;
   const volumes = wanted.volumes ?? [];
@@ -83,7 +86,11 @@ export async function register(
       if (areTaken?.(root, record.idMaps!)) throw new IdsTaken();
       if (!existsSync(imageFile(root, record.image)))
         throw new ContainerError(`the image ${record.imageName} was removed just now`);
-      return createContainer(root, record, () => makeVolumes?.(root, record, volumes));
+      return createContainer(root, record, () => {
+        const hold = held && tryFolderLock(`${root}/containers/${record.id}/rootfs`);
+        if (typeof hold === 'number') held!(hold);
+        makeVolumes?.(root, record, volumes);
+      });
     });
     if (volumes.length > 0) await (await import('./volume-fill.ts')).fillVolumes(request, record, volumes);
     return named;

@@ -26,8 +26,11 @@ import { explainer } from './run.ts';
 import { type LifeOptions, readStored, type StoredContainer, storedIfWhole, writeStored } from './stored-file.ts';
 import { pipe } from './wait.ts';
 
-/** Makes a container that nobody runs yet. Returns its id. Throws what `run` would; then nothing of it is left. */
-export async function createStored(request: StoreRequest, life: LifeOptions): Promise<string> {
+/** Makes a container that nobody runs yet. Returns its id, and what lets a prune have it. Throws what `run` would; then nothing of it is left. */
+export async function createStored(
+  request: StoreRequest,
+  life: LifeOptions,
+): Promise<{ id: string; release: () => void }> {
   const { root, options } = request;
   return await withIdMaps(request, async (idMaps) => {
     const asked = askedRun(request, idMaps);
@@ -35,17 +38,21 @@ export async function createStored(request: StoreRequest, life: LifeOptions): Pr
     const plan = makePlan(request, asked, `${root}/seccomp`, idMaps && { lower: request.image.layers, idMapped: true });
     checkCidfile(options);
     const { boot: _, ...record } = recordOf(request, asked, plan.process.args, idMaps); // it outlives any boot
-    const made = await register(request, asked, record);
+    let release = () => {};
+    const made = await register(request, asked, record, (hold) => {
+      release = () => closeSync(hold);
+    });
     try {
       writeStored(root, id, storedOf(request, asked, plan, life));
       if (life.log.driver !== 'none') writeFileSync(`${root}/containers/${id}/${LOG_NAME}`, '', { mode: 0o600 }); // who follows it can open it before the start
       if (options.cidfile !== undefined) writeFileSync(options.cidfile, id, { flag: 'wx' });
     } catch (error) {
       removeWithVolumes(root, id);
+      release();
       throw error;
     }
     tell(root, [containerEvent(made, 'create')]);
-    return id;
+    return { id, release };
   });
 }
 

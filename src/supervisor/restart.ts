@@ -1,6 +1,7 @@
 /** --restart: whether a container comes back, and after what pause. As docker's; times are on clocks that nobody sets. */
 import { readFileSync } from 'node:fs';
 import type { ContainerRecord } from '../engine/containers.ts';
+import { comesBack } from '../engine/restart-policy.ts';
 import type { RestartPolicy } from '../engine/stored-file.ts';
 
 /** Doubled with every start that did not last; after one that ran for LASTING_MS it begins anew. */
@@ -9,13 +10,6 @@ const LONGEST_PAUSE_MS = 60_000;
 const LASTING_MS = 10_000;
 /** What counts as the exit status of a container that ran when the machine went down. */
 export const LOST = 255;
-
-/** After its end with `code`, when its policy has brought it back `restarts` times since somebody started it. */
-export function comesBack({ name, maxRetries }: RestartPolicy, code: number, restarts: number): boolean {
-  if (name === 'no') return false;
-  if (name !== 'on-failure') return true;
-  return code !== 0 && (maxRetries === 0 || restarts < maxRetries);
-}
 
 /**
  * After the machine was started anew. `always` means those as well that somebody had stopped, `unless-stopped` does not; what

@@ -1,8 +1,11 @@
 /** tinyctr image: the verbs of images as docker groups them, and `image prune`. */
 import type { Command } from 'commander';
+import { pruneEvent, tell } from '../../engine/journal.ts';
 import { storedBytes } from '../../image/blob-list.ts';
 import { humanSize } from '../../image/present.ts';
-import { pruneImages, readUntil } from '../../image/prune.ts';
+
+import { type PruneOptions, pruneImages, readUntil } from '../../image/prune.ts';
+
 import { confirmed } from '../confirm.ts';
 import type { Globals } from '../globals.ts';
 import { tellRemoved } from '../removed-images.ts';
@@ -56,17 +59,26 @@ function definePrune(image: Command, globals: () => Globals): void {
       requireRoot();
       const all = options.all === true;
       const until = options.filter === undefined ? undefined : readUntil(options.filter, Date.now());
-      const what = all ? 'images without at least one container associated to them' : 'dangling images';
-      if (!options.force && !(await confirmed(what))) return;
-      const { root } = globals();
-      const before = storedBytes(root);
-      const removed = pruneImages(root, { all, until });
-      for (const one of removed) tellRemoved(root, one.deleted[0]!, one);
-      const lines = removed.flatMap(({ untagged, deleted }) => [
-        ...untagged.map((name) => `untagged: ${name}\n`),
-        ...deleted.map((digest) => `deleted: ${digest}\n`),
-      ]);
-      if (lines.length > 0) process.stdout.write(`Deleted Images:\n${lines.join('')}\n`);
-      process.stdout.write(`Total reclaimed space: ${humanSize(Math.max(0, before - storedBytes(root)))}\n`);
+      if (!options.force && !(await confirmed(whichImages(all)))) return;
+      const { text, bytes } = prunedImages(globals().root, { all, until });
+      process.stdout.write(`${text}Total reclaimed space: ${humanSize(bytes)}\n`);
     });
+}
+
+/** In the words of docker's questions. */
+export const whichImages = (all: boolean): string =>
+  all ? 'images without at least one container associated to them' : 'dangling images';
+
+/** What is gone, as docker lists it, and what that gave back. */
+export function prunedImages(root: string, options: PruneOptions): { text: string; bytes: number } {
+  const before = storedBytes(root);
+  const removed = pruneImages(root, options);
+  for (const one of removed) tellRemoved(root, one.deleted[0]!, one);
+  const lines = removed.flatMap(({ untagged, deleted }) => [
+    ...untagged.map((name) => `untagged: ${name}\n`),
+    ...deleted.map((digest) => `deleted: ${digest}\n`),
+  ]);
+  const bytes = Math.max(0, before - storedBytes(root));
+  tell(root, [pruneEvent('image', bytes)]);
+  return { text: lines.length > 0 ? `Deleted Images:\n${lines.join('')}\n` : '', bytes };
 }

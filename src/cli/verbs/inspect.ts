@@ -33,6 +33,15 @@ export function define(program: Command, globals: () => Globals): void {
     .hook('preAction', async () => void (await cleanup(globals().root, globals().runRoot)));
 }
 
+/** `container inspect`. */
+export function defineContainerInspect(container: Command, globals: () => Globals): void {
+  const look = async (name: string, { size = false }: Wish) =>
+    inspectContainerNamed(globals().root, globals().runRoot, name, size);
+  defineInspect(container, globals, 'tinyctr container inspect', 'containers', 'container', look)
+    .option('-s, --size', 'also what they wrote')
+    .hook('preAction', async () => void (await cleanup(globals().root, globals().runRoot)));
+}
+
 /** `image inspect`. */
 export function defineImageInspect(image: Command, globals: () => Globals): void {
   const look = async (name: string) => inspectImageNamed(globals().root, name);

@@ -10,17 +10,24 @@ import {
   type Total,
   type VolumeUsage,
 } from '../../engine/disk-usage.ts';
+import { pruneContainers, pruneFilter } from '../../engine/prune.ts';
 import type { Places } from '../../engine/ps-filter.ts';
 import { psDetails, psRow } from '../../engine/ps-row.ts';
 import { formatColumns, goTime, humanAge, humanSize, imageRows } from '../../image/present.ts';
+import { readUntil } from '../../image/prune.ts';
+import { confirmedAtTerminal } from '../confirm.ts';
 import { formatOption } from '../format.ts';
 import type { Globals } from '../globals.ts';
+import { list } from '../limit-options.ts';
 import { requireRoot } from '../require.ts';
+import { deletedContainers } from './container.ts';
+import { prunedImages, whichImages } from './image.ts';
+import { prunedVolumes } from './volume.ts';
 
 export function define(program: Command, globals: () => Globals): void {
-  program
-    .command('system')
-    .description('About the store.')
+  const system = program.command('system').description('About the store.');
+  definePrune(system, globals);
+  system
     .command('df')
     .description('Show what images, their blobs and containers take, and what could be free.')
     .option('-v, --verbose', 'each image, each container and each volume')
@@ -33,6 +40,34 @@ export function define(program: Command, globals: () => Globals): void {
       const json = options.format === 'json';
       process.stdout.write(
         options.verbose ? (json ? detailsJson : details)(usage, places) : (json ? summaryJson : summary)(usage),
+      );
+    });
+}
+
+function definePrune(system: Command, globals: () => Globals): void {
+  system
+    .command('prune')
+    .description('Remove containers that have ended, and images that nobody needs.')
+    .option('-a, --all', 'also images with a tag that no container uses')
+    .option('-f, --force', "don't ask")
+    .option('--filter <filter>', 'until=TIME: only what was made before', list)
+    .option('--volumes', 'also anonymous volumes that no container has')
+    .action(async (options: { all?: true; force?: true; volumes?: true; filter?: string[] }) => {
+      requireRoot();
+      const { root, runRoot } = globals();
+      const all = options.all === true;
+      const now = Date.now();
+      const untils = (options.filter ?? []).map((text) => readUntil(text, now));
+      const keeps = pruneFilter(options.filter ?? [], now);
+      const warning = `This will remove:\n  - all stopped containers\n  - all ${whichImages(all)}\n${options.volumes ? '  - all anonymous volumes not used by at least one container\n' : ''}`;
+      if (!options.force && !(await confirmedAtTerminal(warning))) return;
+      await cleanup(root, runRoot);
+      const containers = pruneContainers(root, runRoot, keeps);
+      const images = prunedImages(root, { all, until: untils.length > 0 ? Math.min(...untils) : undefined });
+      const volumes = options.volumes ? prunedVolumes(root, false) : { text: '', bytes: 0 };
+      const bytes = containers.bytes + images.bytes + volumes.bytes;
+      process.stdout.write(
+        `${deletedContainers(containers)}${volumes.text}${images.text}Total reclaimed space: ${humanSize(bytes)}\n`,
       );
     });
 }

@@ -3,8 +3,9 @@ import { type Command, Option } from 'commander';
 import { ContainerError } from '../../core/kernel/error.ts';
 import { cleanup } from '../../engine/cleanup.ts';
 import { parseLabel } from '../../engine/identity.ts';
+import { pruneEvent, tell, volumeEvent } from '../../engine/journal.ts';
 import { UsageError } from '../../engine/usage-error.ts';
-import { listFilter, pruneFilter, type UsedVolume } from '../../engine/volume-filter.ts';
+import { listFilter, pruneFilter, type UsedVolume, type VolumeFilter } from '../../engine/volume-filter.ts';
 import { checkVolumeName } from '../../engine/volume-mount.ts';
 import { pruneVolumes } from '../../engine/volume-prune.ts';
 import { listVolumes, readVolume, type Volume, volumeUsers } from '../../engine/volume-store.ts';
@@ -40,7 +41,9 @@ function defineCreate(volume: Command, globals: () => Globals): void {
       const labels = Object.fromEntries(label.map(parseLabel));
       requireRoot();
       const checked = name === undefined ? undefined : checkVolumeName('volume create', name);
-      process.stdout.write(`${createVolume(globals().root, checked, labels)}\n`);
+      const made = createVolume(globals().root, checked, labels);
+      tell(globals().root, [volumeEvent('create', made)]);
+      process.stdout.write(`${made}\n`);
     });
 }
 
@@ -144,7 +147,10 @@ function defineRemove(volume: Command, globals: () => Globals): void {
       removeDeadVolumes(root);
       for (const name of names)
         try {
-          if (!force || readVolume(root, name)) removeVolume(root, name);
+          if (!force || readVolume(root, name)) {
+            removeVolume(root, name);
+            tell(root, [volumeEvent('destroy', name)]);
+          }
           process.stdout.write(`${name}\n`);
         } catch (error) {
           await printError(error, globals());
@@ -167,8 +173,14 @@ function definePrune(volume: Command, globals: () => Globals): void {
       if (!force && !(await confirmed(what))) return;
       const { root, runRoot } = globals();
       await cleanup(root, runRoot);
-      const { deleted, reclaimed } = pruneVolumes(root, all, keeps);
-      if (deleted.length > 0) process.stdout.write(`Deleted Volumes:\n${deleted.join('\n')}\n\n`);
-      process.stdout.write(`Total reclaimed space: ${humanSize(reclaimed)}\n`);
+      const { text, bytes } = prunedVolumes(root, all, keeps);
+      process.stdout.write(`${text}Total reclaimed space: ${humanSize(bytes)}\n`);
     });
+}
+
+/** What is gone, as docker lists it, and what that gave back. */
+export function prunedVolumes(root: string, all: boolean, keeps?: VolumeFilter): { text: string; bytes: number } {
+  const { deleted, reclaimed } = pruneVolumes(root, all, keeps);
+  tell(root, [...deleted.map((name) => volumeEvent('destroy', name)), pruneEvent('volume', reclaimed)]);
+  return { text: deleted.length > 0 ? `Deleted Volumes:\n${deleted.join('\n')}\n\n` : '', bytes: reclaimed };
 }

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { ContainerRecord } from '../../../src/engine/containers.ts';
+import { comesBack } from '../../../src/engine/restart-policy.ts';
 import type { RestartPolicy } from '../../../src/engine/stored-file.ts';
-import { ageMs, comesBack, comesBackAtBoot, monotonicMs, msUntil, nextPause } from '../../../src/supervisor/restart.ts';
+import { ageMs, comesBackAtBoot, monotonicMs, msUntil, nextPause } from '../../../src/supervisor/restart.ts';
 
 const policy = (name: RestartPolicy['name'], maxRetries = 0): RestartPolicy => ({ name, maxRetries });
 
