@@ -7,9 +7,10 @@ import type { Capabilities } from '../core/spec/types.ts';
 import { didYouMean } from '../engine/nearest.ts';
 import { UsageError } from '../engine/usage-error.ts';
 import type { Spec } from '../spec/types.ts';
-import { validateSpec } from '../spec/validate.ts';
-import { crossFaults } from './cross-checks.ts';
+import { type Findings, validateSpec } from '../spec/validate.ts';
+import { crossFaults, plannerFaults } from './cross-checks.ts';
 import { type Reporter, reportUnknown } from './log.ts';
+import { isBind, sysAsBind, withInlineMaps } from './mounts.ts';
 
 export interface Bundle {
   /** Absolute. */
@@ -21,15 +22,27 @@ export interface Bundle {
 
 type Warn = (message: string) => void;
 
+/** What is read, and how. */
+export interface BundleRequest {
+  bundle: string;
+  /** In place of config.json. As crun has it: that very name is the bundle's, any other path counts from the caller's folder. */
+  config?: string;
+}
+
 /** @throws UsageError with every fault of the file, ContainerError if it or, unless it is not `needed`, the root filesystem can't be read */
-export function loadBundle(folder: string, permitted: bigint, report: Reporter, needed = true): Bundle {
-  const path = resolve(folder);
-  const spec = parseConfig(report, `${path}/config.json`);
+export function loadBundle(
+  { bundle, config = 'config.json' }: BundleRequest,
+  permitted: bigint,
+  report: Reporter,
+  needed = true,
+): Bundle {
+  const path = resolve(bundle);
+  const spec = parseConfig(report, config === 'config.json' ? `${path}/config.json` : resolve(config));
   if (spec.linux?.rootfsPropagation === ('' as never)) delete spec.linux.rootfsPropagation;
+  if (spec.linux?.maskedPaths) spec.linux.maskedPaths = [...new Set(spec.linux.maskedPaths)];
   for (const mount of spec.mounts ?? []) {
     if (!mount.destination.startsWith('/')) mount.destination = `/${mount.destination}`; // as OCI 1.0 allowed
-    const isBind = mount.type === 'bind' || mount.options?.some((option) => option === 'bind' || option === 'rbind');
-    if (isBind && mount.source) mount.source = resolve(path, mount.source);
+    if (isBind(mount) && mount.source) mount.source = resolve(path, mount.source);
   }
   const userNamespace = spec.linux?.namespaces?.find(({ type }) => type === 'user');
   if (userNamespace?.path && spec.linux?.uidMappings)
@@ -43,12 +56,54 @@ export function loadBundle(folder: string, permitted: bigint, report: Reporter, 
 
 function parseConfig(report: Reporter, file: string): Spec {
   const value = parseJson(readConfig(file), file);
+  if (isObject(value)) completeProcess(value.process, { uid: 0, gid: 0 });
   const { faults, unknown } = validateSpec(value);
-  const all = faults.length > 0 ? faults : crossFaults(value as Spec);
+  const all = faults.length > 0 ? faults : completed(value as Spec, report);
   if (all.length > 0)
     throw new UsageError(all.map(({ pointer, problem }) => `config.json: ${pointer || 'the whole file'} ${problem}`));
   reportUnknown(report, 'config.json', unknown);
   return value as Spec;
+}
+
+/** What goes without saying is said. Returns what is wrong all the same. */
+function completed(spec: Spec, report: Reporter): Findings['faults'] {
+  mapRoot(spec);
+  for (const [i, mount] of (spec.mounts ?? []).entries()) {
+    const faults = plannerFaults(() => Object.assign(mount, withInlineMaps(mount, i)));
+    if (faults.length > 0) return faults;
+    const instead = sysAsBind(mount, spec);
+    if (instead !== mount)
+      report.warn(
+        `config.json: /mounts/${i}: a sysfs of its own needs a network namespace of its own: the host's /sys is bound, read-only`,
+      );
+    Object.assign(mount, instead);
+  }
+  return crossFaults(spec);
+}
+
+/** A new user namespace that nobody gave ids: its root is the caller, as crun has it, and nobody else is there. */
+function mapRoot({ linux }: Spec): void {
+  if (!linux?.namespaces?.some(({ type, path }) => type === 'user' && !path)) return;
+  if (linux.uidMappings?.length || linux.gidMappings?.length) return;
+  linux.uidMappings = [{ containerID: 0, hostID: process.getuid!(), size: 1 }];
+  linux.gidMappings = [{ containerID: 0, hostID: process.getgid!(), size: 1 }];
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+
+/** An id that is left out is `user`'s; of a variable that is there twice the last counts, and an empty HOME is none. As runc has both. */
+export function completeProcess(process: unknown, user: { uid: number; gid: number }): void {
+  if (!isObject(process)) return;
+  const { user: given, env } = process;
+  if (given === undefined) process.user = user;
+  else if (isObject(given)) process.user = { uid: user.uid, gid: user.gid, ...given };
+  if (Array.isArray(env)) process.env = lastOfEach(env).filter((entry) => entry !== 'HOME=');
+}
+
+/** Entries without a name stay, for the validation to refuse. */
+function lastOfEach(env: readonly unknown[]): unknown[] {
+  const nameOf = (entry: unknown) => /^([^=]+)=/.exec(String(entry))?.[1] ?? entry;
+  return [...new Map(env.map((entry) => [nameOf(entry), entry])).values()];
 }
 
 function readConfig(file: string): string {
@@ -97,6 +152,7 @@ function statusOf(path: string, needed: boolean): Stats | undefined {
  */
 export function grantable(wanted: Capabilities, permitted: bigint, warn: Warn): Capabilities {
   const reasons = new Map<string, string>();
+  const ambient: string[] = [];
   const can = (name: string, set: keyof Capabilities): boolean => {
     if (set === 'ambient' && !wanted.inheritable?.length) return false;
     const number = (capabilityNames as readonly string[]).indexOf(name);
@@ -104,12 +160,14 @@ export function grantable(wanted: Capabilities, permitted: bigint, warn: Warn): 
     else if (set !== 'bounding' && !((permitted >> BigInt(number)) & 1n))
       reasons.set(name, 'is not in the permitted set of tinyctr-oci itself');
     else if (set === 'ambient' && !(wanted.inheritable?.includes(name) && wanted.permitted?.includes(name)))
-      reasons.set(name, 'can be ambient only if it is inheritable and permitted');
+      ambient.push(name);
     else return true;
     return false;
   };
   const sets = Object.entries(wanted) as [keyof Capabilities, string[]][];
   const given = sets.map(([set, names]) => [set, names.filter((name) => can(name, set))]);
   for (const [name, reason] of reasons) warn(`the capability ${name} ${reason}: left out`);
+  for (const name of ambient)
+    warn(`can't raise ambient capability ${name}: it must be inheritable and permitted as well`);
   return Object.fromEntries(given) as Capabilities;
 }

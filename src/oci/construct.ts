@@ -11,10 +11,10 @@ import type { HostFd } from '../core/stage/stage.ts';
 import { type ContainerState, destroyContainer, startTime } from '../lifecycle/lifecycle.ts';
 import { removeUnborn, StateFolder } from '../lifecycle/state.ts';
 import { notifies } from '../seccomp/rules.ts';
-import type { Bundle } from './config.ts';
+import type { Bundle, BundleRequest } from './config.ts';
 import { loadBundle } from './config.ts';
 import { type Globals, specVersion } from './globals.ts';
-import { observer, reporter, warn } from './log.ts';
+import { debug, observer, reporter, warn, withoutCall } from './log.ts';
 import { permittedCapabilities, planBundle } from './plan.ts';
 import { checkId, listContainers } from './state.ts';
 import { asInImage, isMadeHere } from './tmpfs.ts';
@@ -26,10 +26,10 @@ export interface Prepared {
 }
 
 /** Reads and checks everything, and takes the id. Nothing has happened to the host before. */
-export function prepare(globals: Globals, id: string, folder: string): Prepared {
+export function prepare(globals: Globals, id: string, request: BundleRequest): Prepared {
   checkId(id);
   const permitted = permittedCapabilities();
-  const bundle = loadBundle(folder, permitted, reporter(globals));
+  const bundle = loadBundle(request, permitted, reporter(globals));
   const plan = planBundle(bundle, id, `${globals.root}/.seccomp`, permitted);
   removeUnborn(globals.root);
   const lock = takeId(globals.root, id, bundle, plan);
@@ -51,7 +51,7 @@ function checkCgroup(root: string, id: string, path: string): void {
   if (!existsSync(cgroupRoot() + path)) return;
   const other = listContainers(root).find(({ state }) => state.cgroup === path && state.id !== id);
   if (other)
-    throw new ContainerError(`the cgroup ${path} belongs to container ${other.state.id}`, {
+    throw new ContainerError(`container's cgroup is not empty: ${path} belongs to container ${other.state.id}`, {
       specPointer: '/linux/cgroupsPath',
     });
 }
@@ -77,7 +77,7 @@ function takeId(root: string, id: string, { path, spec, rootfs }: Bundle, plan: 
 }
 
 const explainer = (plan: Plan) => async (error: unknown, hostPid: number) =>
-  (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
+  withoutCall((await import('../explain/failure.ts')).explainFailure(error, plan, hostPid));
 
 /** Launches, and notes in state.json what is true at each moment. On failure only the id is left, the caller's to remove. */
 export async function launchPrepared(
@@ -102,6 +102,7 @@ export async function launchPrepared(
       if (agents) listener = connect();
     }
   };
+  if (plan.process.seccomp) debug(globals, `seccomp filter flags: ${plan.process.seccomp.flags}`);
   const watch = observer(globals);
   const born = (pid: number) => {
     Object.assign(state, { pid, startTime: startTime(pid) });

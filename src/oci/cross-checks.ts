@@ -36,7 +36,7 @@ export function crossFaults(spec: Spec): Fault[] {
     else faults.push(...plannerFaults(() => planMount(bindAbsolute(mount), i)));
   }
   faults.push(...plannerFaults(() => planRlimits(spec.process?.rlimits ?? [])));
-  faults.push(...plannerFaults(() => spec.process && planScheduling(spec.process, spec.linux?.personality, false)));
+  faults.push(...plannerFaults(() => spec.process && planScheduling(spec.process, spec.linux, false)));
   if (spec.linux?.seccomp) faults.push(...notifyFaults(spec.linux.seccomp));
   faults.push(...plannerFaults(() => planLimits(spec.linux?.resources ?? {})));
   return faults;

@@ -66,3 +66,35 @@ export const defaultSpec: Spec = {
     readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
   },
 };
+
+/**
+ * The same for a caller who is not root: the caller is the container's root, and nobody else has an id there. So there is no
+ * group for terminals, no network namespace (sysfs would want one of the same user namespace: /sys is the host's), and no limits.
+ */
+export function rootlessSpec(): Spec {
+  const { network, ...kept } = Object.fromEntries(own.map((type) => [type, { type }]));
+  const sys = {
+    destination: '/sys',
+    type: 'none',
+    source: '/sys',
+    options: ['rbind', 'nosuid', 'noexec', 'nodev', 'ro'],
+  };
+  const spec = structuredClone(defaultSpec);
+  const { resources, ...linux } = spec.linux!;
+  return {
+    ...spec,
+    mounts: spec.mounts!.map((mount) => {
+      if (mount.destination === '/sys') return sys;
+      return {
+        ...mount,
+        ...(mount.options && { options: mount.options.filter((option) => !/^[gu]id=/.test(option)) }),
+      };
+    }),
+    linux: {
+      ...linux,
+      namespaces: [...Object.values(kept), { type: 'user' }],
+      uidMappings: [{ containerID: 0, hostID: process.geteuid!(), size: 1 }],
+      gidMappings: [{ containerID: 0, hostID: process.getegid!(), size: 1 }],
+    },
+  };
+}

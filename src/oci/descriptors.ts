@@ -15,7 +15,7 @@ export function preservedFds(count: number): HostFd[] {
   return Array.from({ length: count }, (_, i) => {
     const fd = 3 + i;
     if (/^anon_inode:\[(event|io_uring)/.test(linkOf(fd)) || linkOf(fd) === '')
-      throw new ContainerError(`--preserve-fds is ${count}, but descriptor ${fd} is not open`);
+      throw new ContainerError(`--preserve-fds is ${count}, but preserved-fd ${i}, descriptor ${fd}, is not open`);
     return fd as HostFd;
   });
 }
@@ -43,7 +43,7 @@ export interface ConsoleSocket {
 /** A terminal outlives the caller only if somebody else gets its master end. */
 export function consoleFor(terminal: boolean, leave: boolean, path: string | undefined): ConsoleSocket | undefined {
   if (terminal && leave && path === undefined)
-    throw new ContainerError('process.terminal is true: a process that is not attended needs --console-socket', {
+    throw new ContainerError('process.terminal is true, and nobody attends the process: use --console-socket', {
       specPointer: '/process/terminal',
     });
   if (!(terminal && leave) && path !== undefined)
@@ -68,6 +68,16 @@ function connectConsole(path: string): ConsoleSocket {
   };
 }
 
+/** Sends a pidfd of the process to who asked for it, and closes the socket. Connected before anything is made. */
+export function pidfdReceiver(path: string | undefined): ((pidfd: HostFd) => void) | undefined {
+  if (path === undefined) return undefined;
+  const socket = connectSocket(path, `--pidfd-socket ${path}`);
+  return (pidfd) => {
+    sendDescriptor(socket, 'pidfd', pidfd);
+    closeSync(socket);
+  };
+}
+
 /** A stream to whoever listens at `path`, owned by the caller. `name` is what the user knows it by. */
 export function connectSocket(path: string, name: string, specPointer?: string): HostFd {
   const bytes = Buffer.from(path);
@@ -82,7 +92,7 @@ export function connectSocket(path: string, name: string, specPointer?: string):
     return socket;
   } catch (error) {
     closeSync(socket);
-    throw new ContainerError(`nobody listens at ${name}`, { ...at, cause: error });
+    throw new ContainerError(`failed to connect with ${name}: nobody listens there`, { ...at, cause: error });
   }
 }
 

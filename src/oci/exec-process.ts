@@ -10,7 +10,7 @@ import { Problems, UsageError } from '../engine/usage-error.ts';
 import { planScheduling } from '../spec/scheduling.ts';
 import type { Process } from '../spec/types.ts';
 import { validateProcess } from '../spec/validate.ts';
-import { grantable, parseJson } from './config.ts';
+import { completeProcess, grantable, parseJson } from './config.ts';
 import { plannerFaults } from './cross-checks.ts';
 import { type Reporter, reportUnknown } from './log.ts';
 
@@ -37,11 +37,11 @@ export function processOf(
 ): Process {
   if (options.process !== undefined) {
     refuseBeside(args, options);
-    const process = withOwn(own, loadProcess(options.process, permitted, report));
+    const process = withOwn(own, loadProcess(options.process, own, permitted, report));
     return options.tty ? { ...process, terminal: true } : process;
   }
   if (args.length === 0) throw new UsageError('process args cannot be empty');
-  return changed(own, args, options, permitted);
+  return changed(own, args, options, permitted, report);
 }
 
 /** The file says all of it: an option beside it would have no effect. */
@@ -68,8 +68,9 @@ function withOwn(own: Process, process: Process): Process {
   return { ...limits, ...process };
 }
 
-function loadProcess(file: string, permitted: bigint, report: Reporter): Process {
+function loadProcess(file: string, own: Process, permitted: bigint, report: Reporter): Process {
   const value = parseJson(readProcess(file), file);
+  completeProcess(value, own.user);
   const { faults, unknown } = validateProcess(value);
   const { rlimits = [] } = value as Process;
   const plan = () => planRlimits(rlimits) && planScheduling(value as Process, undefined, true);
@@ -93,7 +94,13 @@ function readProcess(file: string): string {
   }
 }
 
-function changed(own: Process, args: readonly string[], options: ProcessOptions, permitted: bigint): Process {
+function changed(
+  own: Process,
+  args: readonly string[],
+  options: ProcessOptions,
+  permitted: bigint,
+  report: Reporter,
+): Process {
   const problems = new Problems();
   const { terminal, consoleSize, ...rest } = own;
   const process: Process = { ...rest, args: [...args], terminal: options.tty ?? false };
@@ -104,8 +111,9 @@ function changed(own: Process, args: readonly string[], options: ProcessOptions,
   process.user = { ...process.user, additionalGids: [...(own.user.additionalGids ?? []), ...gids] };
   if (cwd?.startsWith('/')) process.cwd = cwd;
   else if (cwd !== undefined) problems.add(`--cwd is ${JSON.stringify(cwd)}; it must be an absolute path`);
-  process.env = withEntries(own.env ?? [], problems.each(options.env, parseEntry));
-  const caps = problems.each(options.cap, (name) => grantableCapability(name, permitted));
+  process.env = [...(own.env ?? []), ...problems.each(options.env, parseEntry)];
+  completeProcess(process, own.user);
+  const caps = options.cap.filter((name) => canGive(name, permitted, report.warn));
   if (caps.length > 0) process.capabilities = withCapabilities(own.capabilities ?? {}, caps);
   if (!options.newPrivs) process.noNewPrivileges = true;
   if (options.apparmor !== undefined) process.apparmorProfile = options.apparmor;
@@ -133,23 +141,26 @@ function parseEntry(text: string): string {
   return text;
 }
 
-/** The last one of a name counts. */
-function withEntries(own: readonly string[], more: readonly string[]): string[] {
-  const nameOf = (entry: string) => entry.slice(0, entry.indexOf('='));
-  const byName = new Map([...own, ...more].map((entry) => [nameOf(entry), entry]));
-  return [...byName.values()];
+/** What can't be given is left out with a warning, as in config.json. */
+function canGive(name: string, permitted: bigint, warn: Reporter['warn']): boolean {
+  if (capabilitiesIn(permitted).includes(name)) return true;
+  const known = (capabilityNames as readonly string[]).includes(name);
+  const why = known
+    ? "can't be given: tinyctr-oci itself does not have it"
+    : `is unknown${didYouMean(name, capabilityNames)}`;
+  warn(`--cap ${name} ${why}: left out`);
+  return false;
 }
 
-function grantableCapability(name: string, permitted: bigint): string {
-  if (!(capabilityNames as readonly string[]).includes(name))
-    throw new UsageError(`--cap ${name} is unknown${didYouMean(name, capabilityNames)}`);
-  if (!capabilitiesIn(permitted).includes(name))
-    throw new UsageError(`--cap ${name} can't be given: tinyctr-oci itself does not have it`);
-  return name;
-}
-
-/** Not inheritable and so not ambient: what a program may is not for every program that it executes (CVE-2022-29162). */
+/** Never inheritable: what a program may is not for every program that it executes (CVE-2022-29162). Ambient is what was inheritable anyway. */
 function withCapabilities(own: Capabilities, more: readonly string[]): Capabilities {
-  const set = (names: readonly string[] = []) => [...new Set([...names, ...more])];
-  return { ...own, bounding: set(own.bounding), effective: set(own.effective), permitted: set(own.permitted) };
+  const set = (names: readonly string[] = [], added = more) => [...new Set([...names, ...added])];
+  const inherited = more.filter((name) => own.inheritable?.includes(name));
+  return {
+    ...own,
+    bounding: set(own.bounding),
+    effective: set(own.effective),
+    permitted: set(own.permitted),
+    ...(inherited.length > 0 && { ambient: set(own.ambient, inherited) }),
+  };
 }

@@ -19,16 +19,17 @@ import { compiledFilter } from '../seccomp/cache.ts';
 import { notifies } from '../seccomp/rules.ts';
 import { parseCpuList, planScheduling } from '../spec/scheduling.ts';
 import type { Seccomp, Spec } from '../spec/types.ts';
-import { type ConsoleSocket, consoleFor, preservedFds, writePidFile } from './descriptors.ts';
+import { type ConsoleSocket, consoleFor, pidfdReceiver, preservedFds, writePidFile } from './descriptors.ts';
 import { type ProcessOptions, processOf } from './exec-process.ts';
 import type { Globals } from './globals.ts';
 import { planLabels } from './labels.ts';
-import { observer, reporter } from './log.ts';
+import { observer, reporter, withoutCall } from './log.ts';
 import { permittedCapabilities } from './plan.ts';
 import { type Found, findContainer, frozenSpec } from './state.ts';
 
 export interface ExecRequest extends ProcessOptions {
   consoleSocket?: string;
+  pidfdSocket?: string;
   detach?: boolean;
   pidFile?: string;
   preserveFds: number;
@@ -48,6 +49,7 @@ export async function execInContainer(
   const found = await enterable(globals.root, id, request.ignorePaused ?? false);
   const { plan, initial, seccomp } = planFor(globals, found, args, request);
   const console = consoleFor(plan.terminal !== undefined, request.detach ?? false, request.consoleSocket);
+  const tellPidfd = pidfdReceiver(request.pidfdSocket);
   const target = targetOf(found, request.cgroup);
   const listener = seccomp && (await import('./seccomp-agent.ts')).connectAgent(seccomp, found.state, 'running');
   const start: Start = (stdio, outlives) =>
@@ -59,7 +61,9 @@ export async function execInContainer(
       ...(listener && { listener }),
     });
   try {
-    return request.detach ? await leave(start, request, console) : await attendTo(start, request, plan);
+    return request.detach
+      ? await leave(start, request, console, tellPidfd)
+      : await attendTo(start, request, plan, tellPidfd);
   } finally {
     closeSync(target.pidfd);
   }
@@ -98,13 +102,13 @@ function planFor(globals: Globals, { folder }: Found, args: readonly string[], r
   const { seccomp } = spec.linux ?? {};
   const filter = seccomp && compiledFilter(seccomp, `${globals.root}/.seccomp`);
   const size = process.consoleSize;
-  const scheduling = planScheduling(process, spec.linux?.personality, true);
+  const scheduling = planScheduling(process, spec.linux, true);
   const labels = planLabels(process);
   const plan = planExec(
     process,
     {
       ...(filter ? { seccomp: { program: filter.program, flags: filter.loadFlags } } : {}),
-      ...(scheduling ? { scheduling } : {}),
+      scheduling,
       ...(labels.length > 0 ? { labels } : {}),
       ...(size ? { terminal: { rows: size.height, columns: size.width } } : {}),
     },
@@ -122,10 +126,10 @@ function targetOf({ state, folder: place }: Found, below: string | undefined): E
   if (below === undefined) return { ...target, cgroup };
   const parts = below.split('/').filter((part) => part !== '' && part !== '.');
   const folder = [cgroup, ...parts].join('/');
-  if (parts.includes('..') || !statSync(folder, { throwIfNoEntry: false })?.isDirectory())
-    throw new ContainerError(`--cgroup ${below} is no cgroup of the container`, {
-      hint: `it must exist below ${cgroup}`,
-    });
+  const at = { hint: `it must exist below ${cgroup}` };
+  if (parts.includes('..')) throw new ContainerError(`bad sub cgroup path: --cgroup ${below}`, at);
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory())
+    throw new ContainerError(`error adding pid to --cgroup ${below}: no such file or directory`, at);
   if (/^frozen 1$/m.test(readFileSync(`${folder}/cgroup.events`, 'utf8')))
     throw new ContainerError(`--cgroup ${below} is frozen`);
   return { ...target, cgroup: folder };
@@ -147,7 +151,7 @@ async function startProcess(
   { initial, ...options }: Omit<ExecOptions, 'observer' | 'explain'> & { initial: string | undefined },
 ): Promise<AttendedProcess> {
   const explain = async (error: unknown, hostPid: number) =>
-    (await import('../explain/failure.ts')).explainFailure(error, plan, hostPid);
+    withoutCall((await import('../explain/failure.ts')).explainFailure(error, plan, hostPid));
   try {
     const start = () => exec(plan, target, { ...options, observer: observer(globals), explain });
     return await (initial ? onProcessors(parseCpuList(initial)!, start) : start());
@@ -178,12 +182,20 @@ async function hasEnded(error: unknown, state: ContainerState): Promise<boolean>
   return true;
 }
 
+type TellPidfd = ReturnType<typeof pidfdReceiver>;
+
 /** The caller, or the next subreaper above it, becomes its parent. */
-async function leave(start: Start, request: ExecRequest, console: ConsoleSocket | undefined): Promise<number> {
+async function leave(
+  start: Start,
+  request: ExecRequest,
+  console: ConsoleSocket | undefined,
+  tellPidfd: TellPidfd,
+): Promise<number> {
   const stdio = [0, 1, 2] as [HostFd, HostFd, HostFd];
   for (const fd of stdio) setBlocking(fd); // Node has made pipes of them non-blocking, for the container too
   const { hostPid, pidfd, terminal } = await start(stdio, true);
   try {
+    tellPidfd?.(pidfd);
     if (terminal !== undefined) console!.send(terminal);
     if (request.pidFile !== undefined) writePidFile(request.pidFile, hostPid);
   } catch (error) {
@@ -194,13 +206,14 @@ async function leave(start: Start, request: ExecRequest, console: ConsoleSocket 
   return 0;
 }
 
-async function attendTo(start: Start, request: ExecRequest, plan: ExecPlan): Promise<number> {
+async function attendTo(start: Start, request: ExecRequest, plan: ExecPlan, tellPidfd: TellPidfd): Promise<number> {
   if (plan.terminal?.rows === 0) plan.terminal = windowSize(1 as HostFd);
   const stdio = openStdio(!plan.terminal);
   const supervise = superviseForeground(false);
   let process: AttendedProcess | undefined;
   try {
     process = await start(stdio.fds, false);
+    tellPidfd?.(process.pidfd);
     if (request.pidFile !== undefined) writePidFile(request.pidFile, process.hostPid);
   } catch (error) {
     if (process) destroy(process.pidfd);

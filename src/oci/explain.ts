@@ -8,7 +8,7 @@ import { notifies } from '../seccomp/rules.ts';
 import { planScheduling } from '../spec/scheduling.ts';
 import type { HookName, Spec } from '../spec/types.ts';
 import { type ExplainedStep, type ExplainOptions, explainExec, explainPlan } from '../workshop/explain.ts';
-import { type Bundle, loadBundle } from './config.ts';
+import { type Bundle, type BundleRequest, loadBundle } from './config.ts';
 import { planLabels } from './labels.ts';
 import type { Reporter } from './log.ts';
 import { permittedCapabilities, planBundle } from './plan.ts';
@@ -19,8 +19,8 @@ const everyCapability = (1n << BigInt(capabilityNames.length)) - 1n;
 const permitted = () => (process.geteuid!() === 0 ? permittedCapabilities() : everyCapability);
 
 /** Nothing is written: no compiled filter either. @throws ContainerError, UsageError for what create would refuse as well */
-export function explainBundle(folder: string, report: Reporter, options: ExplainOptions = {}): ExplainedStep[] {
-  const { bundle, plan } = planned(folder, report);
+export function explainBundle(request: BundleRequest, report: Reporter, options: ExplainOptions = {}): ExplainedStep[] {
+  const { bundle, plan } = planned(request, report);
   const mounts = inImage(plan.mounts, bundle.rootfs);
   return explainPlan({ ...plan, mounts }, { ...options, interlude: interludeOf(bundle.spec, options.created) });
 }
@@ -53,23 +53,23 @@ function interludeOf({ hooks, linux }: Spec, created = false): ExplainOptions['i
 
 /** One more process of a container of this bundle: its own process with these words as arguments. */
 export function explainExecIn(
-  folder: string,
+  request: BundleRequest,
   args: readonly string[],
   report: Reporter,
   note?: ExplainOptions['note'],
 ): ExplainedStep[] {
-  const { bundle, plan } = planned(folder, report);
+  const { bundle, plan } = planned(request, report);
   const { process, linux } = bundle.spec;
   const { terminal, consoleSize, ...own } = process!;
   const filter = linux?.seccomp && compiledFilter(linux.seccomp, undefined);
   const wanted = { ...own, args: [...args] };
-  const scheduling = planScheduling(wanted, linux?.personality, true);
+  const scheduling = planScheduling(wanted, linux, true);
   const labels = planLabels(wanted);
   const exec = planExec(
     wanted,
     {
       ...(filter ? { seccomp: { program: filter.program, flags: filter.loadFlags } } : {}),
-      ...(scheduling ? { scheduling } : {}),
+      scheduling,
       ...(labels.length > 0 ? { labels } : {}),
     },
     { permittedCapabilities: plan.namespaces.user ? everyCapability : permitted() },
@@ -77,8 +77,8 @@ export function explainExecIn(
   return explainExec(exec, plan, namespacesOf(plan), note);
 }
 
-function planned(folder: string, report: Reporter): { bundle: Bundle; plan: Plan } {
-  const bundle = loadBundle(folder, permitted(), report, false);
+function planned(request: BundleRequest, report: Reporter): { bundle: Bundle; plan: Plan } {
+  const bundle = loadBundle(request, permitted(), report, false);
   return { bundle, plan: planBundle(bundle, 'explained', undefined, permitted()) };
 }
 

@@ -5,6 +5,7 @@
  * read while it runs, and a daemon that it leaves behind keeps nobody waiting.
  */
 import { closeSync, fstatSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { constants as os } from 'node:os';
 import { cgroupRoot, openCgroup } from '../core/host/cgroup.ts';
 import { destroy, reap } from '../core/host/child.ts';
 import { inPidNamespace, otherNamespaces } from '../core/host/namespaces.ts';
@@ -96,7 +97,7 @@ function runHook(name: HookName, index: number, hook: Hook, state: object, place
   const input = memfd('hook-state', 0);
   const output = memfd('hook-output', 0);
   const failure = (what: string) =>
-    new ContainerError(`error running ${name} hook #${index} (${hook.path}): ${what}${written(output)}`, {
+    new ContainerError(`error running ${name} hook #${index}: ${hook.path}: ${what}${written(output)}`, {
       specPointer: `/hooks/${name}/${index}`,
     });
   try {
@@ -109,13 +110,17 @@ function runHook(name: HookName, index: number, hook: Hook, state: object, place
     }
     const status = reap(pidfd, 0)!;
     closeSync(pidfd);
-    if ('signal' in status) throw failure(`killed by signal ${status.signal}`);
+    if ('signal' in status) throw failure(`killed by signal ${signalName(status.signal)}`);
     if (status.exited !== 0) throw failure(`exit status ${status.exited}`);
   } finally {
     closeSync(input);
     closeSync(output);
   }
 }
+
+/** Of a filter's refusal in words: the number alone says little. */
+const signalName = (signal: number): string =>
+  signal === os.signals.SIGSYS ? `${signal} (bad system call)` : `${signal}`;
 
 /** The first of what it wrote, for the error. */
 function written(output: HostFd): string {

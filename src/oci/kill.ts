@@ -9,23 +9,28 @@ import { ContainerError } from '../core/kernel/error.ts';
 import type { HostFd } from '../core/stage/stage.ts';
 import { openProcess } from '../lifecycle/lifecycle.ts';
 import { processesIn } from '../lifecycle/processes.ts';
-import { findContainer } from './state.ts';
+import { findContainer, frozenSpec } from './state.ts';
 
-/** 1 to 64, or a name with or without SIG, in any case. */
+/** 1 to 64, or a name with or without SIG, in any case. 0 is none: it only asks whether there is anybody (kill(2)). */
 export function parseSignal(text: string): number {
-  if (/^[1-9]\d?$/.test(text) && Number(text) <= 64) return Number(text);
+  if (/^(0|[1-9]\d?)$/.test(text) && Number(text) <= 64) return Number(text);
   const name = `SIG${text.toUpperCase().replace(/^SIG/, '')}`;
   if (Object.hasOwn(os.signals, name)) return os.signals[name as NodeJS.Signals];
   throw new ContainerError(
-    `unknown signal ${JSON.stringify(text)}; allowed are 1 to 64 and names such as TERM or SIGTERM`,
+    `unknown signal ${JSON.stringify(text)}; allowed are 0 to 64 and names such as TERM or SIGTERM`,
   );
 }
 
+/** The kernel ends a pid namespace with its first process; in one that is not the container's own the others would live on. */
+const isShared = (folder: string): boolean =>
+  !frozenSpec(folder).linux?.namespaces?.some(({ type, path }) => type === 'pid' && !path);
+
 /** With `all` also of a stopped container: where the pid namespace is shared, others may have outlived its process. */
 export function killContainer(root: string, id: string, signal: number, all: boolean): void {
-  const { state, status } = findContainer(root, id);
+  const { folder, state, status } = findContainer(root, id);
   const cgroup = cgroupRoot() + state.cgroup;
-  if (all && signal === os.signals.SIGKILL) killCgroup(cgroup);
+  const isKill = signal === os.signals.SIGKILL;
+  if (isKill && (all || (isShared(folder) && processesIn(cgroup).length > 0))) killCgroup(cgroup);
   else if (all) signalAll(cgroup, signal);
   else signalProcess(status === 'stopped' ? undefined : openProcess(state), signal);
 }

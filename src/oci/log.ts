@@ -1,6 +1,7 @@
 /** What clients read: the log file in runc's two formats, and standard error for people. */
-import { appendFileSync, writeSync } from 'node:fs';
+import { appendFileSync, closeSync, openSync, writeSync } from 'node:fs';
 import { errorLines } from '../cli/errors.ts';
+import { ContainerError, SyscallError } from '../core/kernel/error.ts';
 import { formatCall } from '../core/stage/format.ts';
 import type { Observer } from '../core/stage/stage.ts';
 import { didYouMean } from '../engine/nearest.ts';
@@ -32,6 +33,20 @@ function write(globals: Globals, level: Level, msg: string, forPeople: string): 
 
 export function warn(globals: Globals, message: string): void {
   write(globals, 'warning', message, `tinyctr-oci: warning: ${message}\n`);
+}
+
+/** With --debug. On standard error as well it is an entry of a log. */
+export function debug(globals: Globals, message: string): void {
+  if (globals.debug) write(globals, 'debug', message, logLine(globals, 'debug', message));
+}
+
+/** A log that can't be written is an error before anything happens. crun's clients name the kind in front: there is `file:`. */
+export function openLog(globals: Globals): void {
+  try {
+    if (globals.log) closeSync(openSync(globals.log, 'a', 0o644));
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ENXIO') throw error; // a socket, by a name such as /dev/stderr
+  }
 }
 
 /** Where warnings go, and which of them are errors. */
@@ -71,6 +86,15 @@ export function observer(globals: Globals): Observer | undefined {
   if (!globals.debug) return undefined;
   return ({ step, name, args, result }) => {
     const call = `${step.id.padEnd(24)} ${formatCall(name, args)} = ${result}`;
-    write(globals, 'debug', call, `${call}\n`);
+    debug(globals, call);
   };
+}
+
+/** A command that the kernel won't execute, as clients look for it: runc's words in one line. The call says nothing more. */
+export function withoutCall(error: unknown): unknown {
+  if (!(error instanceof ContainerError && error.cause instanceof SyscallError)) return error;
+  const [, quoted, why] = /^exec: ("(?:[^"\\]|\\.)*")(: .*)$/s.exec(error.message) ?? [];
+  if (quoted === undefined) return error;
+  const { exitCode, hint } = error;
+  return new ContainerError(`exec ${JSON.parse(quoted)}${why}`, { exitCode, hint });
 }

@@ -6,7 +6,7 @@ import { ContainerError } from '../core/kernel/error.ts';
 import { UsageError } from '../engine/usage-error.ts';
 import { traceAlone } from '../workshop/trace-option.ts';
 import { type Globals, specVersion, version } from './globals.ts';
-import { printError } from './log.ts';
+import { openLog, printError } from './log.ts';
 
 interface VerbModule {
   define(program: Command, globals: () => Globals): void;
@@ -37,14 +37,16 @@ const later = ['checkpoint', 'restore'];
 const refused = ['--systemd-cgroup', '--rootless <when>', '--criu <path>'];
 
 function makeProgram(): Command {
-  const program = new Command('tinyctr-oci')
+  const program: Command = new Command('tinyctr-oci');
+  program
     .description('An OCI runtime, called like runc.')
     .version(`tinyctr-oci version ${version}\nspec: ${specVersion}`, '-v, --version')
     .option('--root <folder>', 'state of containers', '/run/tinyctr-oci')
-    .option('--log <file>', 'append errors and warnings to a file')
+    .option('--log <file>', 'append errors and warnings to a file', logFile)
     .addOption(new Option('--log-format <format>', 'format of the log').choices(['text', 'json']).default('text'))
     .option('--debug', 'log every system call', false)
     .option('--strict', 'refuse unknown fields of config.json and process.json', false)
+    .hook('preAction', () => openLog(globalsOf(program)))
     .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ outputError: () => undefined }); // printError does it, in the format that was asked for
@@ -58,6 +60,14 @@ function makeProgram(): Command {
   program.addOption(new Option('--cgroup-manager <name>').hideHelp());
   program.on('option:cgroup-manager', checkCgroupManager);
   return program;
+}
+
+/** crun's clients name the kind of log in front of it. */
+function logFile(text: string): string {
+  const [, kind, place] = /^(file|syslog|journald):(.*)$/s.exec(text) ?? [];
+  if (kind === undefined) return text;
+  if (kind !== 'file') throw new UsageError(`--log ${kind}: is not there yet; there is file:`);
+  return place!;
 }
 
 /** crun's option. podman gives it for `--cgroups=disabled`, if its configuration says that the runtime can. */
@@ -110,7 +120,11 @@ async function main(given: string[]): Promise<void> {
           throw new ContainerError(`${verb} is not there yet`);
         });
     } else if (Object.hasOwn(verbs, verb)) (await verbs[verb]!.load()).define(program, globals);
-    else for (const [name, { summary }] of Object.entries(verbs)) program.command(name).summary(summary);
+    else {
+      if (verb !== '' && given.some((word) => ['-h', '--help'].includes(word)))
+        throw new UsageError(`No help topic for '${verb}'`);
+      for (const [name, { summary }] of Object.entries(verbs)) program.command(name).summary(summary);
+    }
     await program.parseAsync(traceAlone(args, program.commands[0]), { from: 'user' });
   } catch (error) {
     process.exitCode ||= 1;

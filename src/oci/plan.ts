@@ -2,16 +2,19 @@
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { cgroupRoot } from '../core/host/cgroup.ts';
+import { MOUNT_ATTR_RDONLY } from '../core/kernel/constants.ts';
 import { ContainerError } from '../core/kernel/error.ts';
 import { planContainer } from '../core/plan/container.ts';
-import type { Plan } from '../core/plan/plan.ts';
+import { planMount } from '../core/plan/mounts.ts';
+import type { Plan, RemountPlan } from '../core/plan/plan.ts';
 import type { Mount } from '../core/spec/types.ts';
 import { compiledFilter } from '../seccomp/cache.ts';
-import { planScheduling } from '../spec/scheduling.ts';
+import { parseCpuList, planScheduling } from '../spec/scheduling.ts';
 import type { Spec } from '../spec/types.ts';
 import type { Bundle } from './config.ts';
 import { namespaceOf } from './cross-checks.ts';
 import { checkMountLabel, planLabels } from './labels.ts';
+import { inFirstUserNamespace, throughLinks, withUnnamedFlags } from './mounts.ts';
 
 /** CapPrm of /proc/self/status. */
 export function permittedCapabilities(): bigint {
@@ -25,15 +28,18 @@ export function permittedCapabilities(): bigint {
 export function planBundle(bundle: Bundle, id: string, filters: string | undefined, permitted: bigint): Plan {
   const { spec, rootfs } = bundle;
   checkSharedNamespaces(spec);
+  checkDeadlineCpus(spec);
   const cgroupPath = cgroupPathOf(spec, id);
   const { seccomp, namespaces } = spec.linux ?? {};
   const ownCgroups = namespaces?.some(({ type }) => type === 'cgroup');
-  const mounts = (spec.mounts ?? [])
+  const inUser = namespaces?.some(({ type }) => type === 'user') || !inFirstUserNamespace();
+  const mounts = throughLinks(spec.mounts ?? [], rootfs)
+    .map((mount) => withUnnamedFlags(mount, inUser))
     .map((mount) => (ownCgroups ? mount : cgroupAsBind(mount, cgroupPath)))
     .map((mount) => labelled(mount, spec.linux?.mountLabel));
   const size = spec.process?.consoleSize;
   const filter = seccomp && compiledFilter(seccomp, filters);
-  const scheduling = planScheduling(spec.process!, spec.linux?.personality, false);
+  const scheduling = planScheduling(spec.process!, spec.linux, false);
   const labels = planLabels(spec.process!);
   checkMountLabel(spec.linux ?? {});
   const plan = planContainer(
@@ -43,14 +49,42 @@ export function planBundle(bundle: Bundle, id: string, filters: string | undefin
       root: { target: rootfs, source: { kind: 'directory', path: rootfs } },
       cgroupPath,
       ...(filter ? { seccomp: { program: filter.program, flags: filter.loadFlags } } : {}),
-      ...(scheduling ? { scheduling } : {}),
+      scheduling,
       ...(labels.length > 0 ? { labels } : {}),
       ...(size ? { terminal: { rows: size.height, columns: size.width } } : {}),
     },
     { permittedCapabilities: permitted },
   );
   // Every controller, as runc: clients read a container's statistics from its cgroup, whatever its limits are.
-  return { ...plan, cgroup: { ...plan.cgroup, everyController: true, reuse: true } };
+  return { ...writableDev(plan), cgroup: { ...plan.cgroup, everyController: true, reuse: true } };
+}
+
+/** Source: sched_setattr(2), EPERM. In runc's words. */
+function checkDeadlineCpus({ process, linux }: Spec): void {
+  const cpus = process?.scheduler?.policy === 'SCHED_DEADLINE' && linux?.resources?.cpu?.cpus;
+  const online = parseCpuList(readFileSync('/sys/devices/system/cpu/online', 'utf8'));
+  const given = cpus && parseCpuList(cpus);
+  if (!given || online?.every((bits, i) => (bits & ~(given[i] ?? 0)) === 0)) return;
+  throw new ContainerError(
+    `process scheduler can't be used together with AllowedCPUs: SCHED_DEADLINE wants all processors, and cpu.cpus is ${cpus}`,
+    { specPointer: '/process/scheduler/policy' },
+  );
+}
+
+/** A new file system on /dev that is to be read-only takes the devices first. */
+function writableDev(plan: Plan): Plan {
+  const dev = plan.mounts.findLast(({ target }) => target === '/dev');
+  if (dev?.kind !== 'filesystem' || !(dev.attributes & MOUNT_ATTR_RDONLY)) return plan;
+  const writable = { ...dev, attributes: dev.attributes & ~MOUNT_ATTR_RDONLY };
+  const readonly = planMount(
+    { destination: '/dev', options: ['remount', 'ro'] },
+    Number(dev.specPointer.split('/')[2]),
+  );
+  return {
+    ...plan,
+    mounts: plan.mounts.map((mount) => (mount === dev ? writable : mount)),
+    lateRemounts: [readonly as RemountPlan],
+  };
 }
 
 /** An absolute cgroupsPath counts from the root of the v2 hierarchy; a relative one, and none, from /tinyctr-oci. */

@@ -10,7 +10,7 @@ import { StateFolder } from '../lifecycle/state.ts';
 import { launchPrepared, prepare } from './construct.ts';
 import { type CreateRequest, undo } from './create.ts';
 import { poststop } from './delete.ts';
-import { preservedFds, writePidFile } from './descriptors.ts';
+import { pidfdReceiver, preservedFds, writePidFile } from './descriptors.ts';
 import type { Globals } from './globals.ts';
 
 /** Returns the exit status of the container's process, 128 plus the number of a signal that ended it. */
@@ -22,15 +22,17 @@ export async function runContainer(
   if (request.consoleSocket !== undefined)
     throw new ContainerError('--console-socket is for containers that nobody attends: create, or run --detach');
   const preserved = preservedFds(request.preserveFds);
-  const prepared = prepare(globals, id, request.bundle);
+  const prepared = prepare(globals, id, request);
   const tty = prepared.plan.terminal !== undefined;
   if (tty && prepared.plan.terminal?.rows === 0) prepared.plan.terminal = windowSize(1 as HostFd);
   const stdio = openStdio(!tty);
+  const tellPidfd = pidfdReceiver(request.pidfdSocket);
   const supervise = superviseForeground();
   let container: RunningContainer;
   try {
     container = await launchPrepared(globals, prepared, { stdio: stdio.fds, preserved }, false);
     try {
+      tellPidfd?.(container.pidfd);
       if (request.pidFile !== undefined) writePidFile(request.pidFile, container.hostPid);
     } catch (error) {
       await undo(globals, prepared.lock);

@@ -17,12 +17,12 @@ import { specVersion } from './globals.ts';
 export type ToAgent = (listener: HostFd, hostPid: number) => void;
 
 const at = { specPointer: '/linux/seccomp/listenerPath' };
-const nameOf = ({ listenerPath }: Seccomp) => `the seccomp agent's socket ${listenerPath}`;
+const nameOf = ({ listenerPath }: Seccomp) => `seccomp agent at ${listenerPath}`;
 
 /** Without a word to the agent, who would take it for a container: early, and not for certain. */
 export function expectAgent(seccomp: Seccomp): void {
   if (!statSync(seccomp.listenerPath!, { throwIfNoEntry: false })?.isSocket())
-    throw new ContainerError(`nobody listens at ${nameOf(seccomp)}: there is no socket`, at);
+    throw new ContainerError(`failed to connect with ${nameOf(seccomp)}: there is no socket`, at);
 }
 
 /** Just before the filter is loaded, so that nobody there is an error while nothing of the program has run. */

@@ -74,9 +74,8 @@ async function explained(error: unknown): Promise<unknown> {
   if (!(error instanceof SyscallError) || error.facts.side !== 'stage') return error;
   if (error.facts.syscall === 'sendmsg') return (await import('../explain/failure.ts')).explainListener(error);
   if (error.facts.syscall !== 'execve') return error;
-  const path = /^execve\(("(?:[^"\\]|\\.)*")/.exec(error.facts.call)?.[1] ?? 'the command';
-  return new ContainerError(`exec: ${path}: ${errnoText(error.facts.errno)}`, {
-    cause: error,
+  const path = /^execve\(("(?:[^"\\]|\\.)*")/.exec(error.facts.call)?.[1] ?? '""';
+  return new ContainerError(`exec ${JSON.parse(path)}: ${errnoText(error.facts.errno)}`, {
     hint: error.code === 'ENOENT' ? 'the file is there: its interpreter is not' : undefined,
   });
 }

@@ -10,7 +10,7 @@ import { specVersion } from './globals.ts';
 export function checkId(id: string): void {
   if (/^[\w+-][\w+.-]*$/.test(id) && id.length <= 200) return;
   throw new ContainerError(
-    `invalid container ID format: ${JSON.stringify(id)}; allowed are up to 200 of a-z, A-Z, 0-9, "_", "+", "-" and "." (not first)`,
+    `invalid container ID format: ${JSON.stringify(id)} has an invalid character in the container ID, or too many; allowed are up to 200 of a-z, A-Z, 0-9, "_", "+", "-" and "." (not first)`,
   );
 }
 

@@ -51,6 +51,15 @@ export interface Linux extends core.Linux {
   seccomp?: Seccomp;
   mountLabel?: string;
   personality?: { domain: string; flags?: string[] };
+  memoryPolicy?: MemoryPolicy;
+}
+
+export interface MemoryPolicy {
+  /** MPOL_DEFAULT, _PREFERRED, _BIND, _INTERLEAVE, _LOCAL, _PREFERRED_MANY or _WEIGHTED_INTERLEAVE. */
+  mode: string;
+  /** A list of memory nodes, such as "0-3,7". */
+  nodes?: string;
+  flags?: string[];
 }
 
 export interface Seccomp {

@@ -4,7 +4,15 @@
  * Pure. Source: runtime-spec 1.3.0, config.md and config-linux.md.
  */
 
-import { ioClasses, parseCpuList, personalityDomains, schedulerFlags, schedulerPolicies } from './scheduling.ts';
+import {
+  ioClasses,
+  memoryPolicyFlags,
+  memoryPolicyModes,
+  parseCpuList,
+  personalityDomains,
+  schedulerFlags,
+  schedulerPolicies,
+} from './scheduling.ts';
 
 export interface Findings {
   faults: { pointer: string; problem: string }[];
@@ -117,10 +125,7 @@ const process = object(
   {
     terminal: flag,
     consoleSize: object({ height: integer(0, 65535), width: integer(0, 65535) }, ['height', 'width']),
-    user: object({ uid: id, gid: id, umask: integer(0, 0o777), additionalGids: list(id), username: otherPlatform }, [
-      'uid',
-      'gid',
-    ]),
+    user: object({ uid: id, gid: id, umask: integer(0, 0o777), additionalGids: list(id), username: otherPlatform }),
     args: list(text, 1),
     commandLine: otherPlatform,
     env: list(variable),
@@ -156,7 +161,7 @@ const process = object(
     ),
     execCPUAffinity: object({ initial: optional(processors), final: optional(processors) }),
   },
-  ['user', 'args', 'cwd'],
+  ['args', 'cwd'],
 );
 
 const idMap = list(
@@ -237,10 +242,33 @@ const seccomp = object(
   ['defaultAction'],
 );
 
+/** Its three fields by runc's names for them, which its clients look for. */
+const known =
+  (what: string, table: Readonly<Record<string, number>>): Check =>
+  (value, at, { faults }) => {
+    if (Object.hasOwn(table, String(value))) return;
+    const names = Object.keys(table).join(', ');
+    faults.push({
+      pointer: at,
+      problem: `is an invalid memory policy ${what}: ${shown(value ?? '')}; allowed are ${names}`,
+    });
+  };
+const nodes: Check = (value, at, { faults }) => {
+  if (!(isText(value) && (value === '' || parseCpuList(value))))
+    faults.push({
+      pointer: at,
+      problem: `is an invalid memory policy node list: ${shown(value)}; allowed are lists such as 0-3,7`,
+    });
+};
+const memoryPolicy = object(
+  { mode: known('mode', memoryPolicyModes), nodes, flags: list(known('flag', memoryPolicyFlags)) },
+  ['mode'],
+);
+
 export const namespaceTypes = ['pid', 'network', 'mount', 'ipc', 'uts', 'user', 'cgroup', 'time'] as const;
 const linux = object({
   namespaces: list(object({ type: words(...namespaceTypes), path: text }, ['type'])),
-  ...{ uidMappings: idMap, gidMappings: idMap, netDevices: later, memoryPolicy: later },
+  ...{ uidMappings: idMap, gidMappings: idMap, netDevices: later, memoryPolicy: optional(memoryPolicy) },
   timeOffsets: object({ monotonic: timeOffset, boottime: timeOffset }),
   devices: list(
     object(

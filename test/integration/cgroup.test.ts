@@ -92,7 +92,7 @@ describe('the cgroup driver', needs({ root: true }), () => {
     test('a size of page that the kernel has not is named, and no cgroup is left', () => {
       const none = { hugepageLimits: [{ pageSize: '3MB', limit: 0 }] };
       expect(refusal(() => createCgroup(plan('one', none))).message).toBe(
-        "the limit of 3MB pages can't be set: this kernel has no hugetlb.3MB.max",
+        "the limit of 3MB pages can't be set: this kernel has no hugetlb.3MB.max (no such file or directory)",
       );
       expect(existsSync(`${root}${top}/one`)).toBe(false);
     });
@@ -171,12 +171,16 @@ describe('the cgroup driver', needs({ root: true }), () => {
       mkdirSync(`${root}${top}/one/below`, { recursive: true });
       const message = (why: string) => `the cgroup ${top}/one exists already, and is in use: ${why}`;
       const pid = sleeper('one/below');
-      expect(refusal(() => reuse('one')).message).toBe(message('processes are below it'));
+      expect(refusal(() => reuse('one')).message).toBe(
+        message("container's cgroup is not empty: processes are below it"),
+      );
       write('one', 'cgroup.procs', String(pid));
-      expect(refusal(() => reuse('one')).message).toBe(message(`process ${pid} is in it`));
+      expect(refusal(() => reuse('one')).message).toBe(
+        message(`container's cgroup is not empty: process ${pid} is in it`),
+      );
       writeFileSync(`${root}${top}/cgroup.procs`, String(pid));
       write('one', 'cgroup.freeze', '1');
-      expect(refusal(() => reuse('one')).message).toBe(message('it is frozen'));
+      expect(refusal(() => reuse('one')).message).toBe(message("container's cgroup unexpectedly frozen"));
       write('one', 'cgroup.freeze', '0');
       reuse('one');
     });

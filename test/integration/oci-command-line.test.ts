@@ -30,7 +30,6 @@ const refused: Record<string, RegExp> = {
   '--systemd-cgroup': /--systemd-cgroup is not there yet/,
   'create --no-pivot': /--no-pivot is left out on purpose/,
   'run --no-pivot': /--no-pivot is left out on purpose/,
-  'spec --rootless': /--rootless is not there yet/,
   'update --cpu-rt-period': /cgroup v2/,
   'update --cpu-rt-runtime': /cgroup v2/,
   'update --l3-cache-schema': /--l3-cache-schema is not there yet/,

@@ -333,13 +333,13 @@ describe(`${runtime} exec`, needs({ root: true }), () => {
     const { code, stderr } = await exec('c', '/script');
     expect(code).toBe(255);
     expect(stderr).toContain(
-      'exec: "/script": no such file or directory: its #! line names "/not/there", which does not exist',
+      'exec /script: no such file or directory: its #! line names "/not/there", which does not exist',
     );
   });
 
   test('--debug shows every system call of it', ours(runtime, 'its own steps'), async () => {
     const { stderr } = await oci.call('--debug', 'exec', 'c', 'true');
-    expect(stderr).toMatch(/^namespaces\.enter +setns\(\d+, /m);
+    expect(stderr).toMatch(/^time="\S+" level=debug msg="namespaces\.enter +setns\(\d+, /m);
   });
 });
 

@@ -270,7 +270,7 @@ describe(`${runtime}`, needs({ root: true }), () => {
   test('a hook that is not there is named', differs(runtime, 'error-texts'), async () => {
     const path = withHooks({ createRuntime: [{ path: '/not/there' }] });
     expect((await oci.run(path, 'missing')).stderr).toContain(
-      'error running createRuntime hook #0 (/not/there): no such file or directory',
+      'error running createRuntime hook #0: /not/there: no such file or directory',
     );
   });
 

@@ -50,7 +50,6 @@ function optionsFor(operation: string, state: string): object {
   if (state === 'creating') return ours(runtime, 'its create is cut short by a change of its state.json');
   if (state === 'at its end' && operation === 'state') return differs(runtime, 'state-at-end');
   if (state === 'at its end') return ours(runtime, 'with runc this state is running, and lasts (state-at-end)');
-  if (state === 'created' && operation === 'delete') return differs(runtime, 'delete-created');
   return {};
 }
 

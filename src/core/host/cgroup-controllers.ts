@@ -23,7 +23,7 @@ export function checkControllers(root: string, plan: CgroupPlan): void {
     {
       hint: v1
         ? `boot with cgroup_no_v1=${first.controller} or systemd.unified_cgroup_hierarchy=1; without the limit the container runs`
-        : `see ${root}/cgroup.controllers; a delegated cgroup needs Delegate=${first.controller}, a kernel may have cgroup_disable=${first.controller}`,
+        : `the requested cgroup controller \`${first.controller}\` is not available: see ${root}/cgroup.controllers; a delegated cgroup needs Delegate=${first.controller}, a kernel may have cgroup_disable=${first.controller}`,
     },
   );
 }

@@ -59,10 +59,10 @@ function checkUnused({ path, reuse }: CgroupPlan, folder: string): void {
     });
   const [pid, child] = [words(`${folder}/cgroup.procs`)[0], words(`${folder}/cgroup.subtree_control`)[0]];
   const why =
-    (pid && `process ${pid} is in it`) ||
-    (words(`${folder}/cgroup.events`)[1] === '1' && 'processes are below it') ||
+    (pid && `container's cgroup is not empty: process ${pid} is in it`) ||
+    (words(`${folder}/cgroup.events`)[1] === '1' && "container's cgroup is not empty: processes are below it") ||
     (child && `it hands controllers on (${child}), so no process may enter`) ||
-    (words(`${folder}/cgroup.freeze`)[0] === '1' && 'it is frozen');
+    (words(`${folder}/cgroup.freeze`)[0] === '1' && "container's cgroup unexpectedly frozen");
   if (why) throw new ContainerError(`the cgroup ${path} exists already, and is in use: ${why}`);
 }
 
@@ -79,7 +79,10 @@ export function writeLimit(folder: string, limit: CgroupFile): void {
     for (const line of value.split('\n')) writeLine(`${folder}/${file}`, line);
   } catch (error) {
     const { code } = error as { code?: string };
-    const why = code === 'ENOENT' ? `this kernel has no ${file}` : `${file} refuses ${value} (${code})`;
+    const why =
+      code === 'ENOENT'
+        ? `this kernel has no ${file} (no such file or directory)`
+        : `${file} refuses ${value} (${code})`;
     throw new ContainerError(`the ${limit.option} can't be set: ${why}`, { cause: error });
   }
 }

@@ -105,6 +105,7 @@ export function initContainer(
   const nullDevice = makeDevices(stage, root, plan.devices, nodes);
   const terminal = plan.terminal && openTerminal(stage, root, plan.terminal);
   if (terminal) mountConsole(stage, root, terminal);
+  for (const mount of plan.lateRemounts ?? []) attachMount(stage, root, mount, binds);
   if (mounted) {
     stage.step({
       id: 'hooks',

@@ -151,7 +151,10 @@ function targetError(mount: MountPlan, error: SyscallError): ContainerError {
   if (!onTheWay.includes(syscall))
     return new ContainerError(`can't mount ${mount.target}: ${syscall} fails with ${error.code}`, at);
   if (error.code === 'ELOOP')
-    return new ContainerError(`${mount.target} in the container is, or leads through, a symbolic link: refused`, at);
+    return new ContainerError(
+      `${mount.target} must be mounted on ordinary directory: in the container it is, or leads through, a symbolic link`,
+      at,
+    );
   const reasons: Record<string, string> = {
     ENOENT: 'a link on the way leads nowhere',
     EACCES: 'the container’s root may not write there',

@@ -150,16 +150,13 @@ export function becomeProcess(stage: Stage, input: ProcessInput, ready: () => vo
   else stage.fexecve(init, ['init', command.path, ...command.argv], command.envp);
 }
 
-function schedule(stage: Stage, { personality, ioPriority, schedAttr, affinity }: SchedulingPlan): void {
+function schedule(stage: Stage, calls: SchedulingPlan): void {
   stage.step({
     id: 'scheduling',
-    why: 'which processors it runs on, when, and whose interface it sees; while it still may raise them',
-    see: ['sched_setaffinity(2)', 'sched_setattr(2)', 'ioprio_set(2)', 'personality(2)'],
+    why: 'which processors and which memory it has, when it runs, and whose interface it sees; while it still may raise them',
+    see: ['sched_setaffinity(2)', 'sched_setattr(2)', 'ioprio_set(2)', 'set_mempolicy(2)', 'personality(2)'],
   });
-  if (affinity) stage.sched_setaffinity(affinity);
-  if (schedAttr) stage.sched_setattr(schedAttr);
-  if (ioPriority !== undefined) stage.ioprio_set(ioPriority);
-  if (personality !== undefined) stage.personality(personality);
+  for (const { name, args } of calls) stage.schedule(name, args);
 }
 
 /** Opening a FIFO for writing blocks until somebody opens it for reading: `start`. It is closed by the exec, which start notices. */

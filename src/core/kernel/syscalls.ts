@@ -31,7 +31,7 @@ const numbers = {
   ...{ seccomp: [317, 277], bpf: [321, 280], keyctl: [250, 219], personality: [135, 92] },
   // time of processors
   ...{ sched_setaffinity: [203, 122], sched_getaffinity: [204, 123], sched_setattr: [314, 274] },
-  ...{ ioprio_set: [251, 30] },
+  ...{ ioprio_set: [251, 30], set_mempolicy: [238, 237] },
 };
 
 /** The number of each call on one architecture, as Node names it (process.arch). Throws for one that tinyctr does not run on. */

@@ -169,7 +169,7 @@ function unifiedFiles(unified: NonNullable<Resources['unified']>): CgroupFile[] 
   return Object.entries(unified).map(([file, value]) => {
     if (!/^[a-z_]\w*(\.[\w-]+)+$/.test(file) || file.startsWith('cgroup.'))
       throw new ContainerError(
-        `unified has ${JSON.stringify(file)}: allowed are files of a controller, such as memory.high`,
+        `the specified key has not the form CONTROLLER.VALUE \`${file}\`: allowed are files of a controller, such as memory.high`,
         { specPointer: `/linux/resources/unified/${file.replaceAll('~', '~0').replaceAll('/', '~1')}` },
       );
     return cgroupFile(`value of ${file}`, file, value);

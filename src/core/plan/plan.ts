@@ -12,6 +12,8 @@ export interface Plan {
   root: RootPlan;
   mounts: readonly MountPlan[];
   devices: readonly DevicePlan[];
+  /** For what can be read-only only once the devices are in it. */
+  lateRemounts?: readonly RemountPlan[];
   /** Paths inside the container. */
   maskedPaths: readonly string[];
   readonlyPaths: readonly string[];
@@ -137,17 +139,11 @@ export interface ProcessPlan {
   init: boolean;
 }
 
-/** In the kernel's numbers; made outside core, as the seccomp program is. */
-export interface SchedulingPlan {
-  /** personality(2). */
-  personality?: number;
-  /** ioprio_set(2): class << 13 | priority. */
-  ioPriority?: number;
-  /** struct sched_attr. */
-  schedAttr?: Uint8Array;
-  /** A bit a processor. */
-  affinity?: Uint8Array;
-}
+/** Calls in the kernel's numbers, in their order; made outside core, as the seccomp program is. */
+export type SchedulingPlan = readonly {
+  name: 'sched_setaffinity' | 'sched_setattr' | 'ioprio_set' | 'set_mempolicy' | 'personality';
+  args: readonly (number | Uint8Array)[];
+}[];
 
 /** What AppArmor or SELinux is told about the next exec. */
 export interface LabelPlan {

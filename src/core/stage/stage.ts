@@ -655,24 +655,9 @@ export class Stage {
     this.post('prlimit64', [0, resource, structs.rlimit64(soft, hard), null]);
   }
 
-  /** int sched_setaffinity(0, size_t size, const unsigned long *mask); sched_setaffinity(2). EINVAL: none of them is there or in the cpuset. */
-  sched_setaffinity(mask: Uint8Array): void {
-    this.post('sched_setaffinity', [0, mask.length, mask]);
-  }
-
-  /** int sched_setattr(0, struct sched_attr *attr, 0); sched_setattr(2). EPERM without CAP_SYS_NICE; EBUSY: no time left for a deadline. */
-  sched_setattr(attr: Uint8Array): void {
-    this.post('sched_setattr', [0, attr, 0]);
-  }
-
-  /** int ioprio_set(IOPRIO_WHO_PROCESS, 0, int ioprio); ioprio_set(2). EPERM: real time without CAP_SYS_ADMIN. */
-  ioprio_set(ioprio: number): void {
-    this.post('ioprio_set', [1, 0, ioprio]);
-  }
-
-  /** int personality(unsigned long persona); personality(2). */
-  personality(persona: number): void {
-    this.post('personality', [persona]);
+  /** sched_setaffinity(2), sched_setattr(2), ioprio_set(2), set_mempolicy(2) or personality(2) of the calling process. EPERM, EBUSY, EINVAL: see there. */
+  schedule(name: SyscallName, args: readonly Arg[]): void {
+    this.post(name, args);
   }
 
   /** prlimit64(2), the hard limit alone, and only upwards. EPERM without CAP_SYS_RESOURCE of the host. */

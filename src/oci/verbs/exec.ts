@@ -4,7 +4,7 @@ import { prefixed } from '../../cli/errors.ts';
 import { requireRoot } from '../../cli/require.ts';
 import { type ExecRequest, execInContainer } from '../exec.ts';
 import type { Globals } from '../globals.ts';
-import { count, refuse, type Trace, traced, traceOption } from './options.ts';
+import { count, type Trace, traced, traceOption } from './options.ts';
 
 /** As runc's: the command may have ended with any status, so a failure of exec itself is 255. */
 const FAILED = 255;
@@ -21,6 +21,7 @@ export function define(program: Command, globals: () => Globals): void {
     .option('-p, --process <file>', 'a process.json that says what to execute')
     .option('-t, --tty', 'give it a terminal')
     .option('--console-socket <path>', 'a unix socket that gets the terminal')
+    .option('--pidfd-socket <path>', 'a unix socket that gets a pidfd of it')
     .option('-d, --detach', 'do not wait for its end')
     .option('--pid-file <file>', 'write its pid to a file')
     .option('-u, --user <uid[:gid]>', 'who it is')
@@ -35,7 +36,6 @@ export function define(program: Command, globals: () => Globals): void {
     .option('--apparmor <profile>', 'its AppArmor profile')
     .option('--process-label <label>', 'its SELinux label');
   command.option(...traceOption);
-  refuse(command, '--pidfd-socket <path>');
   command.action(async (id: string, args: string[], request: ExecRequest & { trace?: Trace }) => {
     try {
       requireRoot();

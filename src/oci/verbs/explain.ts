@@ -5,10 +5,11 @@ import { type Format, formatExplanation, formats } from '../../workshop/explain-
 import { explainBundle, explainExecIn } from '../explain.ts';
 import type { Globals } from '../globals.ts';
 import { reporter } from '../log.ts';
-import { count } from './options.ts';
+import { configOption, count } from './options.ts';
 
 interface Options {
   bundle: string;
+  config?: string;
   format: Format;
   preserveFds: number;
 }
@@ -21,9 +22,10 @@ export function define(program: Command, globals: () => Globals): void {
     .argument('[command...]', 'of exec, with its arguments')
     .passThroughOptions()
     .option('-b, --bundle <folder>', 'the folder with config.json', '.')
+    .option(...configOption)
     .option('--preserve-fds <number>', 'hand on so many descriptors after 0, 1 and 2', count, 0)
     .addOption(new Option('--format <format>', 'how it is printed').choices(formats).default('text'))
-    .action((verb: string, words: string[], { bundle, format, preserveFds }: Options) => {
+    .action((verb: string, words: string[], { format, preserveFds, ...request }: Options) => {
       const report = reporter(globals());
       if (verb === 'exec' && words.length === 0) throw new UsageError('exec wants a command to explain');
       if (verb !== 'exec' && words.length > 0) throw new UsageError(`${verb} takes its command from config.json`);
@@ -34,9 +36,9 @@ export function define(program: Command, globals: () => Globals): void {
       const note = (text: string) => notes.push(text);
       const steps =
         verb === 'exec'
-          ? explainExecIn(bundle, words, report, note)
-          : explainBundle(bundle, report, { created, preserved: preserveFds, note });
-      const title = [`tinyctr-oci ${verb} --bundle ${bundle}`, ...words].join(' ');
+          ? explainExecIn(request, words, report, note)
+          : explainBundle(request, report, { created, preserved: preserveFds, note });
+      const title = [`tinyctr-oci ${verb} --bundle ${request.bundle}`, ...words].join(' ');
       process.stdout.write(formatExplanation(format, title, steps, notes));
     });
 }

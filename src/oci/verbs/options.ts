@@ -5,8 +5,10 @@ import type { Globals } from '../globals.ts';
 
 export interface CreateOptions {
   bundle: string;
+  config?: string;
   pidFile?: string;
   consoleSocket?: string;
+  pidfdSocket?: string;
   preserveFds: number;
   trace?: Trace;
 }
@@ -31,18 +33,22 @@ export function count(text: string): number {
   return Number(text);
 }
 
+/** crun's. */
+export const configOption = ['-f, --config <file>', 'another file in config.json’s place'] as const;
+
 /** --no-new-keyring asks for what is the case anyway: the container keeps the caller's session keyring. */
 export function addCreateOptions(command: Command): Command {
   command
     .argument('<container-id>')
     .option('-b, --bundle <folder>', 'the folder with config.json', '.')
+    .option(...configOption)
     .option('--pid-file <file>', 'write the container’s pid to a file')
     .option('--console-socket <path>', 'a unix socket that gets the terminal')
+    .option('--pidfd-socket <path>', 'a unix socket that gets a pidfd of the container’s process')
     .option('--preserve-fds <number>', 'hand on so many descriptors after 0, 1 and 2', count, 0)
     .option(...traceOption)
     .option('--no-new-keyring', 'make no session keyring: none is made in any case');
   refuse(command, '--no-pivot', 'is left out on purpose: pivot_root is the way to a root');
-  refuse(command, '--pidfd-socket <path>');
   return command;
 }
 

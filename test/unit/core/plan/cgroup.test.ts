@@ -233,7 +233,7 @@ describe('refused', () => {
     ...['../memory.max', 'a/b.c', 'memory', '..', '.', '', 'memory.max/', 'cgroup.kill', 'cgroup.procs', 'a\n.b'].map(
       (file): [Resources, string, string] => [
         { unified: { [file]: '1' } },
-        `unified has ${JSON.stringify(file)}: allowed are files of a controller, such as memory.high`,
+        `the specified key has not the form CONTROLLER.VALUE \`${file}\`: allowed are files of a controller, such as memory.high`,
         `/linux/resources/unified/${file.replaceAll('/', '~1')}`,
       ],
     ),
