@@ -13,6 +13,7 @@ test.each(['', '.', '..', '.a', 'a/b', 'a b', 'a,b', 'é', 'a\n', 'x'.repeat(201
 });
 
 test.each([
+  ['0', 0],
   ['9', 9],
   ['64', 64],
   ['KILL', 9],
@@ -22,7 +23,7 @@ test.each([
   expect(parseSignal(text)).toBe(number);
 });
 
-test.each(['0', '65', '-9', 'NOPE', '', 'SIG', '9x'])('the signal %j is refused', (text) => {
+test.each(['65', '-9', 'NOPE', '', 'SIG', '9x'])('the signal %j is refused', (text) => {
   expect(() => parseSignal(text)).toThrow('unknown signal');
 });
 
