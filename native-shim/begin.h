@@ -1,6 +1,7 @@
 /* How the keeper of a run root begins: as the only one, with a socket that its clients find. */
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -8,7 +9,16 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+
+/* On the clock that nobody sets. */
+static int64_t now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
 
 /* The words of the command line from the third on, taken from it: who looks for the supervisor in a list of processes is to find one. */
 static char **take_command(int count, char **words)
@@ -46,7 +56,11 @@ static int listening_socket(const char *name, int *is_given)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const char *pid = getenv("LISTEN_PID");
+	int listens = 0;
+	socklen_t size = sizeof listens;
 	*is_given = pid && atoi(pid) == getpid();
+	if (*is_given && (getsockopt(3, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens))
+		return -1;
 	if (*is_given)
 		return fcntl(3, F_SETFD, FD_CLOEXEC) < 0 || fcntl(3, F_SETFL, O_RDWR | O_NONBLOCK) < 0 ? -1 : 3;
 	strcpy(address.sun_path, name);

@@ -23,6 +23,8 @@ struct json_log {
 	uint64_t lost; /* pieces that could not be written, and nobody was told of */
 };
 
+static int logs_lost; /* output of one of them at least, since this was set to 0 */
+
 static void log_open(struct json_log *log, int flags)
 {
 	struct stat status;
@@ -59,6 +61,7 @@ static void log_write(struct json_log *log, const char *lines, size_t length, ui
 			if (done > 0 && ftruncate(log->file, lseek(log->file, 0, SEEK_CUR) - done) < 0)
 				log_close(log);
 			log->lost += pieces;
+			logs_lost = 1;
 			return;
 		}
 		done += result > 0 ? result : 0;
@@ -114,6 +117,14 @@ static void log_tell(struct json_log *log)
 		log_open(log, 0);
 	log_time(when);
 	log_write(log, note, log_note(note, log->lost, when), 0);
+}
+
+/* Nobody writes any more. */
+static void log_end(struct json_log *log)
+{
+	log_tell(log);
+	log_close(log);
+	log->lost = 0;
 }
 
 /* At most CHUNK bytes that a container wrote. Lines go to the file together: a container may write millions of them. */

@@ -24,17 +24,9 @@ static struct slot {
 static uint32_t slot_count, kept;
 static int loop, listener, supervisor = -1, orders = -1, news = -1; /* supervisor: its pidfd */
 static int32_t supervisor_pid;
-static int64_t started_ms, again_ms; /* again: when the supervisor is to be started anew; 0: when somebody wants it */
-static int64_t tell_ms; /* when logs that have lost something are looked at; 0: none has */
+static int64_t started_ms, again_ms, tell_ms; /* again: when the supervisor is to be started anew, 0: when somebody wants it; tell: lost output */
 static int is_given; /* the socket is systemd's */
 static char **command;
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
 
 static void watch(int fd, uint32_t events, uint32_t slot, uint32_t kind)
 {
@@ -60,20 +52,16 @@ static ssize_t carry(struct slot *slot, int second)
 		log_output(&slot->log, second ? "stderr" : "stdout", chunk, length);
 	else if (length == 0 || (errno != EAGAIN && errno != EINTR))
 		drop(&slot->fds[OUT + second]); /* all that could write is gone; EIO of a terminal says the same */
-	if (slot->log.lost > 0 && tell_ms == 0)
-		tell_ms = now_ms() + AGAIN_MS;
 	return length;
 }
 
 /* Who has lost output to a full disk is looked at each second. */
 static void tell_lost(void)
 {
-	tell_ms = 0;
-	for (struct slot *slot = slots; slot < slots + slot_count; slot++) {
+	logs_lost = 0;
+	tell_ms = now_ms() + AGAIN_MS;
+	for (struct slot *slot = slots; slot < slots + slot_count; slot++)
 		log_tell(&slot->log);
-		if (slot->log.lost > 0)
-			tell_ms = now_ms() + AGAIN_MS;
-	}
 }
 
 /* What the supervisor does not know yet. What finds no room in the pipe comes when it has read: the event is NEWS. */
@@ -114,11 +102,9 @@ static void forget(struct slot *slot)
 		for (int chunks = 0; chunks < 256 && slot->fds[OUT + second] >= 0 && carry(slot, second) > 0; chunks++)
 			;
 	waitpid(slot->pid, NULL, WNOHANG);
+	log_end(&slot->log);
 	for (int i = 0; i < KEPT; i++)
 		drop(&slot->fds[i]);
-	log_tell(&slot->log);
-	slot->log.lost = 0;
-	log_close(&slot->log);
 	slot->pid = slot->untold = 0;
 	kept--;
 }
@@ -217,9 +203,7 @@ int main(int count, char **words)
 	watch(listener, EPOLLIN, 0, LISTENER);
 	for (;;) {
 		struct epoll_event events[64];
-		int64_t next_ms = again_ms == 0 || (tell_ms != 0 && tell_ms < again_ms) ? tell_ms : again_ms;
-		int64_t wait_ms = next_ms - now_ms();
-		int ready = epoll_wait(loop, events, 64, next_ms == 0 ? -1 : wait_ms > 0 ? wait_ms : 0);
+		int ready = epoll_wait(loop, events, 64, again_ms != 0 || logs_lost ? AGAIN_MS / 10 : -1);
 		for (int i = 0; i < ready; i++) {
 			uint32_t kind = events[i].data.u64 & 0xff;
 			struct slot *slot = &slots[events[i].data.u64 >> 8];
@@ -238,7 +222,7 @@ int main(int count, char **words)
 		}
 		if (again_ms != 0 && now_ms() >= again_ms)
 			start_supervisor();
-		if (tell_ms != 0 && now_ms() >= tell_ms)
+		if (logs_lost && now_ms() >= tell_ms)
 			tell_lost();
 	}
 }

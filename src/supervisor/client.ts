@@ -38,19 +38,29 @@ export async function supervisorPids(root: string, runRoot: string): Promise<Hel
   return hello;
 }
 
+/** Asked again, these come to the same: a supervisor that is killed meanwhile is not noticed. */
+const repeatable: readonly Request['op'][] = ['wait', 'stop'];
+
 export async function begin(runRoot: string, request: Request): Promise<Answer> {
-  const { socket, lines } = await connected(request.root, runRoot);
-  socket.write(`${JSON.stringify({ ...request, root: resolve(request.root) })}\n`);
+  const text = `${JSON.stringify({ ...request, root: resolve(request.root) })}\n`;
+  const send = async () => {
+    const connection = await connected(request.root, runRoot);
+    connection.socket.write(text);
+    return connection;
+  };
+  let { socket, lines } = await send();
+  let hasLeft = false;
   let isReady = () => {};
   const ready = new Promise<void>((resolve) => {
     isReady = resolve;
   });
   const answer = async (): Promise<Done> => {
-    for await (const line of lines) {
-      const reply = JSON.parse(line) as Reply;
-      if ('ready' in reply) isReady();
-      else if ('done' in reply) return reply.done;
-      else throw new ContainerError(reply.error.message, reply.error);
+    for (;;) {
+      const done = await readAnswer(lines, isReady);
+      if (done) return done;
+      if (hasLeft || !repeatable.includes(request.op)) break;
+      ({ socket, lines } = await send());
+      if (hasLeft) socket.destroy();
     }
     throw new ContainerError(`the supervisor ended before it answered`, {
       hint: `tinyctr ps tells what is; what it last said: ${lastWords(runRoot)}`,
@@ -60,8 +70,27 @@ export async function begin(runRoot: string, request: Request): Promise<Answer> 
     done: answer().finally(() => socket.destroy()),
     ready,
     say: (word) => socket.write(`${JSON.stringify(word)}\n`),
-    leave: () => socket.destroy(),
+    leave: () => {
+      hasLeft = true;
+      socket.destroy();
+    },
   };
+}
+
+/** Undefined if the connection ends before. */
+async function readAnswer(lines: AsyncGenerator<string>, isReady: () => void): Promise<Done | undefined> {
+  try {
+    for await (const line of lines) {
+      const reply = JSON.parse(line) as Reply;
+      if ('ready' in reply) isReady();
+      else if ('done' in reply) return reply.done;
+      else throw new ContainerError(reply.error.message, reply.error);
+    }
+  } catch (error) {
+    if (!['ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE'].includes((error as { code?: string }).code ?? ''))
+      throw error;
+  }
+  return undefined;
 }
 
 interface Connected {

@@ -189,6 +189,19 @@ describe('kill -9 of the supervisor', needs({ root: true }), () => {
     expect(await wait(id)).toBe(9);
   });
 
+  test('who waits meanwhile, or has asked it to stop, notices nothing', async () => {
+    const id = await detached(
+      'trap "exit 5" TERM; echo ready; while [ ! -e /go ]; do sleep 0.05; done; sleep 1; exit 6',
+    );
+    const waiting = engine.run('wait', id);
+    await killSupervisor();
+    const stopping = engine.run('stop', '-t', '60', id);
+    await must('exec', id, 'touch', '/go');
+    await killSupervisor();
+    expect(await waiting).toMatchObject({ code: 0, stdout: expect.stringMatching(/^[56]\n$/), stderr: '' });
+    expect(await stopping).toMatchObject({ code: 0, stdout: `${id}\n`, stderr: '' });
+  });
+
   test('no line of output is lost or doubled: killed ten times while twenty containers count', {
     timeout: 120_000,
   }, async () => {

@@ -40,10 +40,17 @@ export async function stepsOf(command: readonly string[], folder: string, begins
     const child = spawn('strace', ['-y', '-qq', '-o', file, ...command], { stdio: 'ignore', cwd: folder });
     child.once('error', reject).once('exit', resolve);
   });
+  const steps = readSteps(readFileSync(file, 'utf8'), begins);
+  rmSync(file);
+  return steps;
+}
+
+/** Those of what strace -y has written that count, from the line with `begins` on. */
+export function readSteps(trace: string, begins: string): Step[] {
   const counts = new Map<string, number>();
   let begun = false;
   const steps: Step[] = [];
-  for (const text of readFileSync(file, 'utf8').split('\n')) {
+  for (const text of trace.split('\n')) {
     const call = /^(\w+)\(/.exec(text)?.[1];
     if (call === undefined) continue;
     const nth = (counts.get(call) ?? 0) + 1;
@@ -51,6 +58,5 @@ export async function stepsOf(command: readonly string[], folder: string, begins
     begun ||= text.includes(begins);
     if (begun && telling.some((pattern) => pattern.test(text))) steps.push({ call, nth, text: text.slice(0, 150) });
   }
-  rmSync(file);
   return steps;
 }

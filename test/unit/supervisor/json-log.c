@@ -11,7 +11,6 @@ int main(int count, char **words)
 	struct json_log log = { open(words[1], O_PATH), -1, atoi(words[3]), atoi(words[2]), 0, 0 };
 	for (ssize_t length; (length = read(0, chunk, sizeof chunk)) > 0;)
 		log_output(&log, "stdout", chunk, length);
-	log_tell(&log);
-	log_close(&log);
+	log_end(&log);
 	return 0;
 }

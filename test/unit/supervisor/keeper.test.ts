@@ -11,6 +11,11 @@ import { checkFacts, compilers } from '../core/kernel/c-facts.ts';
 const nativeShim = new URL('../../../native-shim/', import.meta.url).pathname;
 const header = readFileSync(`${nativeShim}keeper.h`, 'utf8');
 
+test('the keeper has less than 200 lines of code', () => {
+  const text = readFileSync(`${nativeShim}keeper.c`, 'utf8').replaceAll(/\/\*.*?\*\//gs, '');
+  expect(text.split('\n').filter((line) => line.trim() !== '').length).toBeLessThan(200);
+});
+
 describe('keeper.h', () => {
   test('names', () => {
     expect(header).toContain(`#define SOCKET_NAME "${SOCKET_NAME}"`);
