@@ -17,7 +17,14 @@ before(async () => {
   const script = 'dd if=/dev/zero of=/held/file bs=1M count=20; echo held; exec sleep 1000';
   await must('run', '-d', '--name', 'held', '--memory', '64m', '--tmpfs', '/held', 'busybox', 'sh', '-c', script);
   await must('run', '-d', '--name', 'free', 'busybox', 'sleep', '1000');
-  await until('the memory is in use', async () => (await tinyctr('logs', 'held')).stdout.includes('held'));
+  let said = {};
+  await until('the memory in use', async () => {
+    said = await tinyctr('logs', 'held');
+    return said.stdout.includes('held');
+  }).catch(async (error) => {
+    const { stdout } = await tinyctr('ps', '-a');
+    throw new Error(`${error.message}: ${JSON.stringify(said)} ${stdout}`);
+  });
 });
 after(async () => {
   await tinyctr('rm', '-f', 'held', 'free');
