@@ -12,6 +12,7 @@ import { cleanup } from './cleanup.ts';
 import { deadNames, finishRemoval, halfRemoved, lostContainers, readRecord, withNamesLock } from './containers.ts';
 import { isLimit } from './limit-name.ts';
 import { endRecord } from './remove-container.ts';
+import { endVolumeLeftovers, volumeLeftovers } from './volume-leftovers.ts';
 
 interface Effect {
   /** What is there on the host. */
@@ -56,6 +57,11 @@ export const effects = {
     inverse: 'removed',
   },
   name: { is: 'a container’s name', dead: 'there is no such container', inverse: 'removed' },
+  volume: {
+    is: 'a volume that was being made or removed, or the copy that was to fill one',
+    dead: 'the process whose pid is in its name is gone; nobody holds the volume’s lock',
+    inverse: 'removed; a copy that is whole is put in its place',
+  },
   work: {
     is: 'a process’s folder in the store, where layers are fetched, unpacked and removed',
     dead: 'nobody holds its lock',
@@ -140,6 +146,7 @@ const sources: readonly Source[] = [
       });
     },
   },
+  { find: ({ root }) => of('volume', volumeLeftovers(root)), undo: ({ root }) => endVolumeLeftovers(root) },
   {
     find: ({ root }) => {
       const { work, layers, files, blobs } = findUnused(root);

@@ -15,11 +15,8 @@ import { mkdirat, openat2 } from '../image/unpack/at.ts';
 import { readDirectory, removeTree } from '../image/unpack/remove-tree.ts';
 import type { LayersOf } from './plan.ts';
 import type { VolumeMount } from './volume-mount.ts';
-import { FILLED, lockVolume, settle, TREE, within } from './volume-mounts.ts';
+import { FILLED, FILLING, lockVolume, settle, TREE, within } from './volume-mounts.ts';
 import { openData, openVolume } from './volumes.ts';
-
-/** A copy on its way. */
-export const FILLING = '.filling';
 
 /** For a container that has just been made, whose record keeps its volumes from being removed. @throws ContainerError */
 export async function fillVolumes(

@@ -15,6 +15,8 @@ import type { VolumeMount } from './volume-mount.ts';
 import { openData, openVolume } from './volumes.ts';
 
 const PAUSE_MS = 20;
+/** A copy on its way. */
+export const FILLING = '.filling';
 /** A copy that is whole, whose entries are on their way to the volume; the tree is in it. */
 export const FILLED = '.filled';
 export const TREE = 'tree';

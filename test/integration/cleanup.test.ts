@@ -109,6 +109,12 @@ describe('tinyctr cleanup', needs({ root: true }), () => {
     mkdirSync(left('unborn', `${runRoot}/.new-${dead}-${hex('b', 64)}`));
     mkdirSync(left('unborn', `${runRoot}/.old-${dead}-${hex('b', 64)}`));
     symlinkSync(hex('c', 64), left('name', `${root}/containers/.names/nobody`));
+    write(`${left('volume', `${root}/volumes/.new-${dead}-00000000`)}/volume.json`);
+    write(`${left('volume', `${root}/volumes/.old-${dead}-00000000`)}/_data/file`);
+    write(`${root}/volumes/half/_data/own`);
+    write(`${left('volume', `${root}/volumes/half/.filling`)}/tree/copied`);
+    mkdirSync(`${root}/volumes/whole/_data`, { recursive: true });
+    write(`${left('volume', `${root}/volumes/whole/.filled`)}/tree/copied`);
     mkdirSync(left('work', `${root}/layers/tmp-gone-${hex('d', 32)}`));
     write(`${left('layer', `${root}/layers/${hex('d', 32)}`)}/file`);
     write(`${left('layer', `${root}/layers/${hex('d', 32)}.${hex('e', 16)}`)}/file`);
@@ -152,6 +158,10 @@ describe('tinyctr cleanup', needs({ root: true }), () => {
       if (kind === 'record') expect(JSON.parse(readFileSync(name, 'utf8')).ended).toMatchObject({ exitCode: 137 });
       else if (kind !== 'process') expect(existsSync(name), name).toBe(false);
     }
+    expect(['half', 'whole'].map((name) => readdirSync(`${root}/volumes/${name}/_data`))).toEqual([
+      ['own'],
+      ['copied'],
+    ]);
     expect(processesWith(mark)).toEqual([]);
     expect(await dryRun()).toEqual([]);
     expect(await engine.run('cleanup')).toEqual({ code: 0, signal: null, stdout: '', stderr: '' });
