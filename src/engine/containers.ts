@@ -11,13 +11,13 @@ import {
   renameSync,
   rmdirSync,
   rmSync,
-  statSync,
   symlinkSync,
   unlinkSync,
 } from 'node:fs';
 import { ContainerError } from '../core/kernel/error.ts';
 import type { IdMaps } from '../core/plan/plan.ts';
 import { hostId } from '../core/plan/user-namespace.ts';
+import { withStoreLock } from '../image/lock.ts';
 import { removeTree } from '../image/unpack/remove-tree.ts';
 import { DamagedFile, readJson, writeJson } from '../lifecycle/json-file.ts';
 import { tryFolderLock, withFolderLock } from './folder-lock.ts';
@@ -334,15 +334,17 @@ export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_i
 /** It ran when the machine went down. */
 export const isLost = ({ ended, boot }: ContainerRecord): boolean => !ended && boot !== undefined && boot !== bootId();
 
-/** Neither running nor ended: of an earlier boot, whose run folder went with the machine's memory. A record may be missing. */
+/**
+ * Neither running nor ended: of an earlier boot, whose run folder went with the machine's memory. Or half-made: whoever makes one has the
+ * store's lock until its record is there, so one without a record is nobody's.
+ */
 export function lostContainers(root: string, runRoot: string): { id: string; record: ContainerRecord | undefined }[] {
-  const bootMs = Date.now() - 1000 * process.getBuiltinModule('node:os').uptime();
-  return containerIds(root).flatMap((id) => {
-    if (existsSync(`${runRoot}/${id}`)) return [];
-    const record = readRecord(root, id);
-    const { mtimeMs = bootMs } = statSync(folderOf(root, id), { throwIfNoEntry: false }) ?? {};
-    return (record ? isLost(record) : mtimeMs < bootMs) ? [{ id, record }] : [];
-  });
+  const ids = containerIds(root).filter((id) => !existsSync(`${runRoot}/${id}`));
+  const found = ids.map((id) => ({ id, record: readRecord(root, id) }));
+  const isHalfMade = ({ id }: { id: string }) => existsSync(folderOf(root, id)) && !readRecord(root, id);
+  const young = found.filter(({ record }) => record === undefined);
+  const halfMade = young.length > 0 ? withStoreLock(root, () => young.filter(isHalfMade)) : [];
+  return [...found.filter(({ record }) => record && isLost(record)), ...halfMade];
 }
 
 /** Names of containers that are not there, as paths. */
