@@ -128,7 +128,7 @@ test('links lead nowhere outside of the root that is looked through, and not to 
 test('no descriptor is left open', () => {
   for (const name of ['good2', 'a', 'crlf', 'foreign', 'format', 'loop', 'fifo']) fault(`${folder}/${name}`, 'ENOEXEC');
   // Only what lies in the folder: the test runner opens and closes descriptors of its own meanwhile.
-  const open = execFileSync('sh', ['-c', `ls -l /proc/${process.pid}/fd`]).toString();
+  const open = execFileSync('sh', ['-c', `ls -l /proc/${process.pid}/fd 2>/dev/null; :`]).toString(); // one may be gone when ls comes to it
   expect(open).toContain('/dev/');
   expect(open).not.toContain(folder);
 });
