@@ -33,7 +33,7 @@ export interface Watch {
   /** Nothing of the container is there but its records. What it throws ends the run. */
   begin(made: { id: string; plan: Plan; folder: string; cgroup: string; noStdin: boolean; signals: HostFd }): void;
   born(hostPid: number): void;
-  /** The half-built container is taken down when this returns. */
+  /** The half-built container is taken down when this returns. Told again of the same failure it does nothing. */
   failed(error: unknown): void;
 }
 
@@ -164,6 +164,7 @@ async function runForeground(
       ...(watched ? { observer: watched.watch.observer } : observer ? { observer } : {}),
     });
   } catch (error) {
+    watched?.watch.failed(error); // also where it failed before anything could be explained
     stdio.discard();
     throw error;
   }

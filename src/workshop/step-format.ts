@@ -1,8 +1,10 @@
-/** A stop of --step as text: lines of at most 80 columns, for a projector. Pure. */
+/** A stop of --step as text: it fits a projector, 80 columns and, with the prompt below it, 24 rows. Pure. */
 import type { StepRecord } from './step-record.ts';
 import type { Shorten, Told } from './view-changes.ts';
 
 const WIDTH = 80;
+/** The prompt has the last one. */
+const HEIGHT = 23;
 const LABEL = 12;
 const MOST_CALLS = 6;
 const MOST_LINES = 10;
@@ -57,8 +59,8 @@ export interface Stop {
   /** The call waits with the others of the last frame. */
   held: boolean;
   changes: readonly Told[];
-  /** So many lines of each. */
-  most?: number;
+  /** In full: nothing is shortened, and it may be longer than a screen. */
+  whole?: boolean;
 }
 
 const titles: Record<StepRecord['at'], string> = {
@@ -68,11 +70,27 @@ const titles: Record<StepRecord['at'], string> = {
   failed: 'failed in step',
 };
 
-export function formatStop({ record, place, held, changes, most }: Stop, paint: Paint, short: Shorten): string {
+/** Long lists are shortened until it fits. */
+export function formatStop(stop: Stop, paint: Paint, short: Shorten): string {
+  if (stop.whole) return `${stopRows(stop, paint, short, Number.POSITIVE_INFINITY).join('\n')}\n`;
+  let lines: string[] = [];
+  for (let most = MOST_LINES; most > 0; most--) {
+    lines = stopRows(stop, paint, short, most);
+    if (lines.length <= HEIGHT) return `${lines.join('\n')}\n`;
+  }
+  const shown = lines.slice(0, HEIGHT - 1);
+  return `${[...shown, ...row(paint, '', more(lines.length - shown.length))].join('\n')}\n`;
+}
+
+const more = (count: number): string => `… ${count} more, v shows all`;
+
+/** `most` lines of each list. */
+function stopRows(stop: Stop, paint: Paint, short: Shorten, most: number): string[] {
+  const { record, place, held, changes } = stop;
   const { at, step, call, calls, error, because = [] } = record;
   const number = place ? ` ${place.number} of ${place.of}` : '';
   const title = `-- ${titles[at]}${number}: ${step.id} `;
-  const lines = [
+  return [
     '',
     paint(at === 'failed' ? 'error' : 'title', title.padEnd(WIDTH, '-').slice(0, WIDTH)),
     ...limited(row(paint, 'why', short(step.why)), 8),
@@ -85,25 +103,25 @@ export function formatStop({ record, place, held, changes, most }: Stop, paint: 
       ? callRows(
           paint,
           calls.map((one) => withoutResult(short(one))),
+          Math.min(most, stop.whole ? most : MOST_CALLS),
         )
       : []),
     ...(held ? row(paint, 'note', 'nothing since the filter has happened yet: it is one piece with execve') : []),
     ...toldRows(paint, changes, most),
   ];
-  return `${lines.join('\n')}\n`;
 }
 
-function callRows(paint: Paint, calls: readonly string[]): string[] {
-  const more = calls.length - MOST_CALLS;
-  const shown = more > 1 ? [...calls.slice(0, MOST_CALLS), `and ${more} more`] : calls;
+function callRows(paint: Paint, calls: readonly string[], most: number): string[] {
+  const left = calls.length - most;
+  const shown = left > 1 ? [...calls.slice(0, most), more(left)] : calls;
   return shown.flatMap((call, i) => limited(row(paint, i === 0 ? 'calls' : '', call), 2));
 }
 
-/** Long lists end in dots: inspect-step shows all. */
-export function toldRows(paint: Paint, all: readonly Told[], most = MOST_LINES): string[] {
+/** Of each topic at most so many lines. */
+export function toldRows(paint: Paint, all: readonly Told[], most: number): string[] {
   return all.flatMap(({ topic, lines }) => {
-    const more = lines.length - most;
-    const shown = more > 1 ? [...lines.slice(0, most), `… ${more} more: tinyctr inspect-step`] : lines;
+    const left = lines.length - most;
+    const shown = left > 1 ? [...lines.slice(0, most), more(left)] : lines;
     return shown.flatMap((line, i) => limited(row(paint, i === 0 ? topic : '', line), 4));
   });
 }

@@ -16,7 +16,7 @@ import { startTime } from '../lifecycle/lifecycle.ts';
 import { type ExplainedStep, explainPlan } from './explain.ts';
 import { type KernelView, viewOf } from './kernel-view.ts';
 import { likelyCause } from './likely-causes.ts';
-import { formatStop, type Paint, painter, row, toldRows } from './step-format.ts';
+import { formatStop, type Paint, painter, row, type Stop, toldRows } from './step-format.ts';
 import { forgetStep, type StepRecord, writeStep } from './step-record.ts';
 import { Asker, letGoOfHungUp, openTerminal } from './step-terminal.ts';
 import { straceCall } from './strace.ts';
@@ -57,7 +57,7 @@ const help = `
   Enter, n     next: make this step's calls, stop before the next step
   c            continue: stop only where --pause-before and --pause-after say so
   s            a shell in the half-built container; its end comes back here
-  v            what the kernel says of it now, all of it
+  v            this stop in full, and all that the kernel says of it now
   q            quit: undo everything, exit with 125; also Ctrl-D, Ctrl-C (130)
   h            this
   From a second terminal: tinyctr inspect-step, tinyctr enter --at-step
@@ -83,6 +83,9 @@ export class Stepper {
   /** Nothing can be stopped any more: the last frame has begun. */
   private held = false;
   private quit = false;
+  /** The stop that is waited at. */
+  private shown: Stop | undefined;
+  private over = false;
 
   /** @throws ContainerError where nobody can be asked */
   constructor(options: StepOptions) {
@@ -173,7 +176,8 @@ export class Stepper {
     const told = now && this.view ? changes(this.view, now, this.short) : [];
     if (now) this.view = now;
     writeStep(this.made.folder, record);
-    this.asker.print(formatStop({ record, place, held, changes: told }, this.paint, this.short));
+    this.shown = { record, place, held, changes: told };
+    this.asker.print(formatStop(this.shown, this.paint, this.short));
     this.converse(this.terminal);
     forgetStep(this.made.folder);
   }
@@ -207,6 +211,7 @@ export class Stepper {
 
   private tellAll(): void {
     const view = this.look();
+    if (this.shown) this.asker.print(formatStop({ ...this.shown, whole: true }, this.paint, this.short));
     const text = view
       ? toldRows(this.paint, wholeView(view, this.short), Number.POSITIVE_INFINITY).join('\n')
       : 'there is no process yet';
@@ -249,8 +254,13 @@ export class Stepper {
 
   /** The half-built container still stands; when this returns, it is taken down. `error` was explained as far as facts prove it. */
   failed(error: unknown): void {
+    if (this.over) return;
+    this.over = true;
     delete hostWatch.before;
-    if (!this.quit && this.options.freeze && this.pid > 0) this.freeze(error);
+    if (!this.quit && this.options.freeze) {
+      if (this.pid > 0) this.freeze(error);
+      else this.asker?.print('--freeze: it failed before there was a process: there is nothing to look at\n');
+    }
     killCgroup(this.made.cgroup); // shells in there as well
     if (this.terminal !== undefined) closeSync(this.terminal);
   }

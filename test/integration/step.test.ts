@@ -60,6 +60,13 @@ describe('stepping through a construction', needs({ root: true }), () => {
     const screen = textOf(pty);
     expect(screen).toContain('made of 42');
     expect(screen.split('\r\n').filter((line) => line.length > 80)).toEqual([]);
+    const stops = screen
+      .split(prompt)
+      .slice(0, -1)
+      .map((text) => text.slice(text.indexOf('\r\n-- ')).split('\r\n'));
+    expect(stops).toHaveLength(steps.length);
+    expect(stops.filter((rows) => rows.length > 24)).toEqual([]); // the prompt is the last
+    expect(screen).toMatch(/… \d+ more, v shows all\r\n/);
     const changes = [
       /namespaces +\+ mnt +\d+\r\n +\+ pid +\d+\r\n +\+ uts/,
       /cgroup +\S+ → \/tinyctr\/[0-9a-f]{12}…/,
@@ -315,6 +322,21 @@ describe('stepping through a construction', needs({ root: true }), () => {
       expect(stderr).toMatch(/error +EPERM: operation not permitted/);
       expect(stderr).toMatch(/because +RLIMIT_NOFILE can't be set to 2147483584/);
       expect(stderr).toContain('cleans up > \ntinyctr: ');
+    });
+
+    test('says that there is nothing to look at where it fails before there is a process', async () => {
+      // Nothing else fails so early on every machine: where the controller is there, nothing fails at all.
+      const here = ['', '/unified'].some((folder) =>
+        /\bmemory\b/.test(readIfThere(`/sys/fs/cgroup${folder}/cgroup.controllers`)),
+      );
+      const { code, stderr } = await engine.run('run', '--rm', '--freeze', '--memory', '64m', 'busybox', 'true');
+      if (here) expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      else {
+        expect(code).toBe(125);
+        expect(stderr).toMatch(
+          /^--freeze: it failed before there was a process: there is nothing to look at\ntinyctr: /,
+        );
+      }
     });
 
     test('has nothing to do where nothing fails', async () => {

@@ -34,5 +34,5 @@ function text(record: StepRecord, view: KernelView | undefined): string {
     { topic: 'process', lines: [record.pid === 0 ? 'none yet' : String(record.pid)] },
   ];
   const changes = [...head, ...(view ? wholeView(view, short) : [])];
-  return formatStop({ record, held: false, changes, most: Number.POSITIVE_INFINITY }, paint, short);
+  return formatStop({ record, held: false, changes, whole: true }, paint, short);
 }
