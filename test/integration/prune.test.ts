@@ -1,5 +1,5 @@
 /** container prune, system prune and the group `container`; update as far as this host has controllers. */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { DOCKER_NEEDS, Docker } from '../support/dockerd.ts';
 import { needs } from '../support/need.ts';
@@ -64,6 +64,30 @@ describe('prune', needs({ root: true }), () => {
       expect(result).toMatchObject({ code: 0, stderr: '' });
     going = false;
     await prunes;
+  });
+
+  test('never takes what run -d has made and the supervisor has not started yet', async () => {
+    await background('--name', 'running');
+    let pid = 0;
+    for (const end = Date.now() + 30_000; pid === 0 && Date.now() < end; ) {
+      const { supervisor } = JSON.parse(await must('info', '--format', 'json')) as { supervisor: { pid: number } };
+      const command = `/proc/${supervisor.pid}/cmdline`;
+      if (!existsSync(command) || !readFileSync(command, 'utf8').includes(engine.runRoot)) continue; // it left just now
+      process.kill(supervisor.pid, 'SIGSTOP');
+      pid = supervisor.pid;
+    }
+    expect(pid).toBeGreaterThan(1);
+    const late = engine.run('run', '-d', '--name', 'late', 'busybox', 'true');
+    try {
+      let made = '';
+      for (const end = Date.now() + 30_000; made === '' && Date.now() < end; )
+        made = await must('ps', '-aq', '--filter', 'name=late');
+      expect(made).not.toBe('');
+      expect(await must('container', 'prune', '-f')).toBe('Total reclaimed space: 0B');
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    expect(await late).toMatchObject({ code: 0, stderr: '' });
   });
 
   test('asks at a terminal, and is refused without one', async () => {
