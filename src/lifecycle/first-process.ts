@@ -30,12 +30,12 @@ export function lifeOf(top: string, state: Place): Life | undefined {
   const events = readOrNothing(`${top}${state.cgroup}/cgroup.events`);
   if (!/^populated 1$/m.test(events)) return undefined;
   const pid = firstProcess(state) ?? 0;
-  return { pid, isFrozen: /^frozen 1$/m.test(events), upMs: pid === 0 ? 0 : upMs(pid) };
+  return { pid, isFrozen: /^frozen 1$/m.test(events), upMs: ageMs(pid) };
 }
 
 /** Undefined if there is none that lives. */
 function firstProcess(state: Place): number | undefined {
-  if (isIn(state.pid, state.cgroup) && statOf(state.pid) !== undefined) return state.pid;
+  if (isIn(state.pid, state.cgroup) && isAlive(state.pid)) return state.pid;
   return processesIn(cgroupRoot() + state.cgroup).find(isFirstOfItsNamespace);
 }
 
@@ -65,19 +65,23 @@ function isFirstOfItsNamespace(pid: number): boolean {
   return /^NSpid:.*\t1$/m.test(readOrNothing(`/proc/${pid}/status`));
 }
 
-/** Fields from the third of proc_pid_stat(5) on; undefined for one that has ended. */
-function statOf(pid: number): string[] | undefined {
+/** Fields from the third of proc_pid_stat(5) on; one empty one where the process is gone. */
+function statOf(pid: number): string[] {
   const text = readOrNothing(`/proc/${pid}/stat`);
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return ['', 'Z', 'X'].includes(fields[0]!) ? undefined : fields;
+  return text.slice(text.lastIndexOf(')') + 2).split(' ');
 }
+
+const isAlive = (pid: number): boolean => !['', 'Z', 'X'].includes(statOf(pid)[0]!);
 
 /** USER_HZ: what the kernel counts in for user space, on each architecture that tinyctr knows. */
 const TICKS_PER_S = 100;
 
-/** Both by the clock of the boot, which nobody sets. Source: proc_pid_stat(5), starttime; proc_uptime(5). */
-function upMs(pid: number): number {
-  const ticks = Number(statOf(pid)?.[19] ?? Number.NaN);
+/**
+ * Milliseconds since the process was born, also of a zombie; 0 for one that is gone. By the clock of the boot, which nobody sets.
+ * Source: proc_pid_stat(5), starttime; proc_uptime(5).
+ */
+export function ageMs(pid: number): number {
+  const ticks = Number(statOf(pid)[19] ?? Number.NaN);
   const uptimeS = Number(readOrNothing('/proc/uptime').split(' ')[0]);
   return Math.max(0, 1000 * uptimeS - (1000 * ticks) / TICKS_PER_S) || 0;
 }

@@ -18,11 +18,11 @@ import { comesBack } from '../engine/restart-policy.ts';
 
 import { type AfterEnd, endOf, settle, startStored } from '../engine/stored.ts';
 import { DEFAULT_STOP_TIMEOUT_S, type RestartPolicy, readStored, storedIfWhole } from '../engine/stored-file.ts';
-import { cgroupOf } from '../lifecycle/first-process.ts';
+import { ageMs, cgroupOf } from '../lifecycle/first-process.ts';
 import { listStates, type RunState, readRunState, StateFolder, writeRunState } from '../lifecycle/state.ts';
 import type { Keeper, Listener, News } from './keeper.ts';
 import type { Request } from './protocol.ts';
-import { ageMs, comesBackAtBoot, LOST, monotonicMs, msUntil, nextPause } from './restart.ts';
+import { comesBackAtBoot, LOST, monotonicMs, msUntil, nextPause } from './restart.ts';
 import { type Found, type Running, RunningContainers } from './running.ts';
 import { Turns } from './turns.ts';
 

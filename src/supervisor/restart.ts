@@ -1,5 +1,4 @@
 /** --restart: whether a container comes back, and after what pause. As docker's; times are on clocks that nobody sets. */
-import { readFileSync } from 'node:fs';
 import type { ContainerRecord } from '../engine/containers.ts';
 import { comesBack } from '../engine/restart-policy.ts';
 import type { RestartPolicy } from '../engine/stored-file.ts';
@@ -35,16 +34,3 @@ export const monotonicMs = (): number => Number(process.hrtime.bigint() / 1_000_
 
 /** From now; never longer than any pause is, whatever a file says. */
 export const msUntil = (dueMs: number): number => Math.max(0, Math.min(dueMs - monotonicMs(), LONGEST_PAUSE_MS));
-
-/** Milliseconds since the process was born, also of a zombie; 0 for one that is gone. proc_pid_stat(5) (starttime), proc_uptime(5). */
-export function ageMs(pid: number): number {
-  const HERTZ = 100; // USER_HZ, on every architecture that we know
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    const startTime = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
-    const uptime = Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]);
-    return 1000 * (uptime - startTime / HERTZ);
-  } catch {
-    return 0;
-  }
-}

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { ContainerRecord } from '../../../src/engine/containers.ts';
 import { comesBack } from '../../../src/engine/restart-policy.ts';
 import type { RestartPolicy } from '../../../src/engine/stored-file.ts';
-import { ageMs, comesBackAtBoot, monotonicMs, msUntil, nextPause } from '../../../src/supervisor/restart.ts';
+import { comesBackAtBoot, monotonicMs, msUntil, nextPause } from '../../../src/supervisor/restart.ts';
 
 const policy = (name: RestartPolicy['name'], maxRetries = 0): RestartPolicy => ({ name, maxRetries });
 
@@ -54,10 +54,4 @@ test('what is due is never longer away than the longest pause, whatever a file s
   expect(msUntil(monotonicMs() - 5)).toBe(0);
   expect(msUntil(Number.MAX_SAFE_INTEGER)).toBe(60_000);
   expect(msUntil(monotonicMs() + 1000)).toBeLessThanOrEqual(1000);
-});
-
-test('the age of a process', () => {
-  expect(ageMs(process.pid)).toBeGreaterThan(0);
-  expect(Math.abs(ageMs(process.pid) - 1000 * process.uptime())).toBeLessThan(60_000);
-  expect(ageMs(2 ** 22 + 1)).toBe(0);
 });
