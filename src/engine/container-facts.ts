@@ -4,7 +4,7 @@ import { cgroupRoot } from '../core/host/cgroup.ts';
 import { humanAge } from '../image/present.ts';
 import { type Life, lifeOf } from '../lifecycle/first-process.ts';
 import { readRunState } from '../lifecycle/state.ts';
-import { bootId, type ContainerRecord, isLost } from './containers.ts';
+import { bootId, type ContainerRecord, isLost, readRecord } from './containers.ts';
 import { lookAtStored } from './stored-file.ts';
 
 /** In the run root, as native-shim/keeper.h has it. */
@@ -36,12 +36,18 @@ export function factsOf(root: string, runRoot: string, records: readonly Contain
   return records.map((found) => {
     const state = readRunState(runRoot, found.id);
     const life = state && lifeOf(top, state);
-    const damage = found.damage ?? lookAtStored(root, found.id).damage ?? state?.damage;
+    const damage = found.damage ?? damageOfStored(root, found.id) ?? state?.damage;
     const record = state?.ended && !found.ended ? { ...found, ended: state.ended } : found;
     const { pid = 0, isFrozen: isPaused = false, upMs = 0 } = life ?? {};
     const cgroup = life && top + state.cgroup;
     return { record, status: statusOf(runRoot, record, damage, life), damage, pid, cgroup, isPaused, upMs };
   });
+}
+
+/** None of a container that somebody removes just now: its files go one after the other. */
+function damageOfStored(root: string, id: string): string | undefined {
+  const { damage } = lookAtStored(root, id);
+  return damage !== undefined && readRecord(root, id) ? damage : undefined;
 }
 
 function statusOf(

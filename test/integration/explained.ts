@@ -241,6 +241,7 @@ const inUser: Change = (spec) => {
 const mounted: Change = (spec, folder) => {
   spec.root!.readonly = true;
   spec.linux!.rootfsPropagation = 'shared';
+  spec.mounts!.find(({ destination }) => destination === '/dev')!.options!.push('ro'); // once the devices are in it
   spec.mounts!.push(
     { destination: '/mnt/a', source: folder, options: ['rbind', 'rslave', 'ro'] },
     { destination: '/mnt/b', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'shared', 'mode=1777'] },

@@ -158,7 +158,7 @@ describe('volumes', needs(DOCKER_NEEDS), () => {
         [
           'create',
           '--name',
-          'c',
+          'of-it',
           ...quiet,
           ...mounts,
           '--mount',
@@ -166,13 +166,13 @@ describe('volumes', needs(DOCKER_NEEDS), () => {
           'made:1',
           'true',
         ],
-        ['inspect', 'cc'],
+        ['inspect', 'of-it'],
         ['volume', 'rm', 'named'],
         ['volume', 'ls', '-q', '--filter', 'dangling=true'],
-        ['rm', '-v', 'cc'],
+        ['rm', '-v', 'of-it'],
         ['volume', 'ls', '-q'],
-        ['create', '--name', 'dd', ...quiet, '-v', '/c', 'plain:1', 'true'],
-        ['rm', 'dd'],
+        ['create', '--name', 'other', ...quiet, '-v', '/c', 'plain:1', 'true'],
+        ['rm', 'other'],
         ['run', '--rm', ...quiet, '-v', '/c', '-v', 'still:/x', 'made:1', 'true'],
         ['volume', 'rm', 'named', 'named2', 'still'],
         ['volume', 'ls', '-q', '--filter', 'dangling=true'],
@@ -190,7 +190,8 @@ describe('volumes', needs(DOCKER_NEEDS), () => {
           Name: /^hex/.test(mount.Name) ? 'hex' : mount.Name,
           Source: '',
         }));
-        return { Mounts: named, Volumes: Config.Volumes, Binds: HostConfig.Binds };
+        // Docker's client goes through its -v options in no order.
+        return { Mounts: named, Volumes: Config.Volumes, Binds: HostConfig.Binds?.toSorted() };
       },
     );
   }, 120_000);
