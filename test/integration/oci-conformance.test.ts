@@ -162,26 +162,25 @@ describe(`${runtime}`, needs({ root: true, command: 'python3' }), () => {
       expect(await oci.status('one')).toContain('does not exist');
     });
 
-    test.each(['kill', 'delete'])(
-      'in the host’s pid namespace %s ends those as well that outlived the first process',
-      differs(runtime, 'newer-than-runc-1.1'),
-      async (verb) => {
-        await startQuiet('run', '--bundle', oci.bundle(sleep, withoutPid), '-d', 'one');
-        expect(await startQuiet('exec', '-d', 'one', 'sleep', '1000')).toBe(0);
-        const { pid } = JSON.parse((await oci.call('state', 'one')).stdout) as { pid: number };
-        expect(pid).toBeGreaterThan(1);
-        process.kill(pid, 'SIGKILL');
-        await eventually('it has stopped', async () => (await oci.status('one')) === 'stopped');
-        const left = JSON.parse((await oci.call('ps', '-f', 'json', 'one')).stdout) as number[];
-        expect(left.length).toBeGreaterThan(0);
-        expect(await oci.call(...(verb === 'kill' ? ['kill', 'one', 'KILL'] : ['delete', 'one']))).toMatchObject({
-          code: 0,
-        });
-        await eventually('the others are gone', () => !left.some(lives));
-      },
-    );
+    const endsAll = async (verb: 'kill' | 'delete') => {
+      await startQuiet('run', '--bundle', oci.bundle(sleep, withoutPid), '-d', 'one');
+      expect(await startQuiet('exec', '-d', 'one', 'sleep', '1000')).toBe(0);
+      const { pid } = JSON.parse((await oci.call('state', 'one')).stdout) as { pid: number };
+      expect(pid).toBeGreaterThan(1);
+      process.kill(pid, 'SIGKILL');
+      await eventually('it has stopped', async () => (await oci.status('one')) === 'stopped');
+      const left = JSON.parse((await oci.call('ps', '-f', 'json', 'one')).stdout) as number[];
+      expect(left.length).toBeGreaterThan(0);
+      expect(await oci.call(...(verb === 'kill' ? ['kill', 'one', 'KILL'] : ['delete', 'one']))).toMatchObject({
+        code: 0,
+      });
+      await eventually('the others are gone', () => !left.some(lives));
+    };
+    test('in the host’s pid namespace delete ends those as well that outlived the first process', () =>
+      endsAll('delete'));
+    test('so does kill', differs(runtime, 'newer-than-runc-1.1'), () => endsAll('kill'));
 
-    test('kill 0 asks whether there is a process', differs(runtime, 'newer-than-runc-1.1'), async () => {
+    test('kill 0 asks whether there is a process', async () => {
       await oci.create(oci.bundle(sleep), 'one');
       expect(await oci.call('kill', 'one', '0')).toMatchObject({ code: 0 });
       await oci.call('kill', 'one', 'KILL');
@@ -196,18 +195,14 @@ describe(`${runtime}`, needs({ root: true, command: 'python3' }), () => {
       [['HOME=/own'], '/own'],
       [['HOME='], '/root'],
       [['HOME=/own', 'HOME='], '/root'],
-    ])('HOME of %j is %s', differs(runtime, 'newer-than-runc-1.1'), async (env, home) => {
+    ])('HOME of %j is %s', async (env, home) => {
       expect(await output('echo $HOME', (spec) => void spec.process!.env!.push(...env))).toBe(`${home}\n`);
     });
 
-    test(
-      'the last of a variable that is there twice counts, and there is one',
-      differs(runtime, 'newer-than-runc-1.1'),
-      async () => {
-        const env = ['ONE=two', 'PATH=/bin:/usr/bin', 'ONE=three'];
-        expect(await output('env | grep -c ONE=; echo $ONE', withProcess({ env }))).toBe('1\nthree\n');
-      },
-    );
+    test('the last of a variable that is there twice counts, and there is one', async () => {
+      const env = ['ONE=two', 'PATH=/bin:/usr/bin', 'ONE=three'];
+      expect(await output('env | grep -c ONE=; echo $ONE', withProcess({ env }))).toBe('1\nthree\n');
+    });
 
     test('an id that is left out is 0', async () => {
       expect(await output('id -u; id -g', withProcess({ user: { uid: 7 } as never }))).toBe('7\n0\n');
@@ -251,20 +246,22 @@ describe(`${runtime}`, needs({ root: true, command: 'python3' }), () => {
       },
     );
 
-    test.each([
-      [{ mode: 'MPOL_DEFAULT' }, 'default'],
-      [{ mode: 'MPOL_LOCAL' }, 'local'],
-      [{ mode: 'MPOL_INTERLEAVE', nodes: '0' }, 'interleave:0'],
-      [{ mode: 'MPOL_BIND', nodes: '0', flags: ['MPOL_F_STATIC_NODES'] }, 'bind=static:0'],
-      [{ mode: 'MPOL_PREFERRED', nodes: '0', flags: ['MPOL_F_RELATIVE_NODES'] }, 'prefer=relative:0'],
-    ])('memoryPolicy %j, for exec as well', differs(runtime, 'newer-than-runc-1.1'), async (memoryPolicy, shown) => {
+    /** As numa_maps(5) shows it. */
+    const hasPolicy = async (memoryPolicy: object, shown: string) => {
       const policy = "head -n 1 /proc/self/numa_maps | cut -d ' ' -f 2";
-      await oci.create(oci.bundle(sleep, withLinux({ memoryPolicy })), 'one');
+      await oci.create(oci.bundle(sleep, withLinux({ memoryPolicy: memoryPolicy as never })), 'one');
       await oci.call('start', 'one');
       const { pid } = JSON.parse((await oci.call('state', 'one')).stdout) as { pid: number };
       expect(readFileSync(`/proc/${pid}/numa_maps`, 'utf8').split('\n')[0]!.split(' ')[1]).toBe(shown);
       expect((await oci.call('exec', 'one', 'sh', '-c', policy)).stdout).toBe(`${shown}\n`);
-    });
+    };
+    test('memoryPolicy MPOL_DEFAULT', () => hasPolicy({ mode: 'MPOL_DEFAULT' }, 'default'));
+    test.each([
+      [{ mode: 'MPOL_LOCAL' }, 'local'],
+      [{ mode: 'MPOL_INTERLEAVE', nodes: '0' }, 'interleave:0'],
+      [{ mode: 'MPOL_BIND', nodes: '0', flags: ['MPOL_F_STATIC_NODES'] }, 'bind=static:0'],
+      [{ mode: 'MPOL_PREFERRED', nodes: '0', flags: ['MPOL_F_RELATIVE_NODES'] }, 'prefer=relative:0'],
+    ])('memoryPolicy %j, for exec as well', differs(runtime, 'newer-than-runc-1.1'), hasPolicy);
 
     test.each<[object, RegExp]>([
       [{ mode: 'INTERLEAVE', nodes: '0' }, /memoryPolicy\/mode is an invalid memory policy mode: "INTERLEAVE"/],
@@ -305,29 +302,25 @@ describe(`${runtime}`, needs({ root: true, command: 'python3' }), () => {
     test.each([
       ['a file', 'file'],
       ['a folder', ''],
-    ])(
-      '%s on a link that leads nowhere: where it leads to',
-      differs(runtime, 'newer-than-runc-1.1'),
-      async (_what, name) => {
-        const folder = mkdtempSync(`${oci.folder}/source-`);
-        writeFileSync(`${folder}/file`, 'there\n');
-        const bundle = oci.bundle(
-          "cat /tmp/new/deep/x/file /tmp/new/deep/x; awk '$5 ~ /deep/ { print $5 }' /proc/self/mountinfo",
-          (spec) => {
-            spec.mounts!.push({
-              destination: '/etc/jump/x',
-              type: 'bind',
-              source: `${folder}/${name}`,
-              options: ['bind'],
-            });
-          },
-        );
-        symlinkSync('/tmp/new', `${bundle}/rootfs/way`);
-        symlinkSync('../way/deep', `${bundle}/rootfs/etc/jump`);
-        const { stdout } = await oci.run(bundle, 'one');
-        expect(stdout).toBe('there\n/tmp/new/deep/x\n');
-      },
-    );
+    ])('%s on a link that leads nowhere: where it leads to', async (_what, name) => {
+      const folder = mkdtempSync(`${oci.folder}/source-`);
+      writeFileSync(`${folder}/file`, 'there\n');
+      const bundle = oci.bundle(
+        "cat /tmp/new/deep/x/file /tmp/new/deep/x; awk '$5 ~ /deep/ { print $5 }' /proc/self/mountinfo",
+        (spec) => {
+          spec.mounts!.push({
+            destination: '/etc/jump/x',
+            type: 'bind',
+            source: `${folder}/${name}`,
+            options: ['bind'],
+          });
+        },
+      );
+      symlinkSync('/tmp/new', `${bundle}/rootfs/way`);
+      symlinkSync('../way/deep', `${bundle}/rootfs/etc/jump`);
+      const { stdout } = await oci.run(bundle, 'one');
+      expect(stdout).toBe('there\n/tmp/new/deep/x\n');
+    });
 
     test('a read-only /dev has its devices all the same', async () => {
       const script =
@@ -349,16 +342,7 @@ describe(`${runtime}`, needs({ root: true, command: 'python3' }), () => {
       });
       const keys = ['ro', 'nosuid', 'nodev', 'noexec', 'nosymfollow', 'noatime', 'nodiratime', 'relatime'];
 
-      test.each([
-        ['ro,noexec,nosymfollow,nodiratime', 'bind', 'ro,noexec,nosymfollow,nodiratime,relatime'],
-        ['ro,noexec,nosymfollow,nodiratime', 'bind,dev', 'nodiratime,relatime'],
-        ['ro', 'bind,nosuid,nodev,rprivate', 'nosuid,nodev'],
-        ['nodev,nosuid,noexec,noatime', 'bind,ro', 'ro,noatime'],
-        ['nodev,nosuid,noatime', 'bind,ro,exec', 'ro,noatime'],
-        ['noatime', 'bind,norelatime', 'noatime'],
-        ['noatime', 'bind,nodiratime', 'nodiratime,relatime'],
-        ['nodiratime', 'bind,strictatime', ''],
-      ])('%s bound with %s has %s', differs(runtime, 'newer-than-runc-1.1'), async (before, options, after) => {
+      const bound = async (before: string, options: string, after: string) => {
         spawnSync('mount', ['--bind', '-o', 'remount,rw,suid,dev,exec,symfollow,diratime,strictatime', source]);
         expect(spawnSync('mount', ['--bind', '-o', `remount,${before}`, source]).status).toBe(0);
         const mount = { destination: '/mnt', type: 'bind', source, options: options.split(',') };
@@ -373,7 +357,22 @@ describe(`${runtime}`, needs({ root: true, command: 'python3' }), () => {
             .filter((flag) => keys.includes(flag))
             .sort(),
         ).toEqual(after.split(',').filter(Boolean).sort());
-      });
+      };
+      const name = '%s bound with %s has %s';
+      test.each([
+        ['ro,noexec,nosymfollow,nodiratime', 'bind', 'ro,noexec,nosymfollow,nodiratime,relatime'],
+        ['ro', 'bind,nosuid,nodev,rprivate', 'nosuid,nodev'],
+        ['nodev,nosuid,noexec,noatime', 'bind,ro', 'ro,noatime'],
+        ['nodev,nosuid,noatime', 'bind,ro,exec', 'ro,noatime'],
+        ['noatime', 'bind,norelatime', 'noatime'],
+        ['noatime', 'bind,nodiratime', 'nodiratime,relatime'],
+        ['nodiratime', 'bind,strictatime', ''],
+      ])(name, bound);
+      test.each([['ro,noexec,nosymfollow,nodiratime', 'bind,dev', 'nodiratime,relatime']])(
+        name,
+        differs(runtime, 'newer-than-runc-1.1'),
+        bound,
+      );
 
       test('in a user namespace they stay', differs(runtime, 'newer-than-runc-1.1'), async () => {
         spawnSync('mount', ['--bind', '-o', 'remount,rw,exec,diratime,relatime', source]);
